@@ -1,0 +1,1 @@
+"""What the advisor knows by name: tasks, PEFT methods, base models, GPUs."""

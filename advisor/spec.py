@@ -1,0 +1,55 @@
+"""What the user asks: a task, a budget, and preferences."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from advisor.errors import InputError
+
+Preference = Literal["quality", "memory", "speed"]
+Precision = Literal["fp32", "fp16", "bf16"]
+Quantization = Literal["4bit", "8bit"]
+Architecture = Literal["encoder-only", "encoder-decoder", "decoder-only"]
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one training run may use.
+
+    Attributes:
+        vram_gib: Device memory in GiB that training may take; None when unknown.
+        gpu: Name of the GPU in the catalogue, None when not given.
+    """
+
+    vram_gib: float | None = None
+    gpu: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.vram_gib is not None and not 0 < self.vram_gib <= 100_000:
+            raise InputError(f"--vram: {self.vram_gib:g} GiB is not a size of device memory; give GiB, such as 24")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeTask:
+    """One software-engineering task with the user's limits and wishes.
+
+    Attributes:
+        task: Slug in `catalog.tasks`, such as "clone-detection".
+        budget: Memory and GPU.
+        base_model: Only this base model (hub id or local folder), or None for any of the catalogue.
+        method: Only this PEFT method, or None for any.
+        prefer: What decides between candidates of similar evidence.
+        top: How many candidates to return.
+    """
+
+    task: str
+    budget: Budget
+    base_model: str | None = None
+    method: str | None = None
+    prefer: Preference = "quality"
+    top: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top <= 100:
+            raise InputError(f"--top: {self.top} is not between 1 and 100")

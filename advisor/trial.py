@@ -1,0 +1,161 @@
+"""The contract between search (decides) and training (runs).
+
+Search starts trials in the free slots of a `TrialRunner`, lets all of them advance to their next rung,
+looks at what they report, stops or continues each, and starts new ones. A runner that packs several
+adapters on one base model offers more slots than one; search does not see the difference.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from advisor.candidates import Candidate
+
+Split = Literal["train", "valid", "test"]
+FailureKind = Literal["out-of-memory", "nan-loss", "unsupported", "error"]
+TrialState = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """One trial to run.
+
+    Attributes:
+        number: Optuna's trial number.
+        candidate: What to train.
+        seed: For head and adapter initialisation and dropout; the order of the data is the same for all trials.
+        rung_steps: Optimizer steps at which the trial reports, ascending; the last is the end of training.
+    """
+
+    number: int
+    candidate: Candidate
+    seed: int
+    rung_steps: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rung_steps or list(self.rung_steps) != sorted(set(self.rung_steps)) or self.rung_steps[0] < 1:
+            raise ValueError(f"rung_steps must be ascending positive steps, not {self.rung_steps}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFailure:
+    """Why a trial could not go on; a recorded result, not a crash."""
+
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungReport:
+    """What a trial shows at a rung, or why it got no further.
+
+    Attributes:
+        number: Trial number.
+        rung: Index into `TrialSpec.rung_steps`.
+        step: Optimizer steps done.
+        metrics: Validation metrics by name (primary metric included); empty after a failure.
+        train_loss: Mean loss since the last rung, nats per target token or per example.
+        duration_s: Seconds of training and evaluation since the trial started.
+        peak_memory_bytes: Measured peak of device memory (on CPU: peak resident memory), None if unknown.
+        trainable_params: Parameters trained, head included.
+        failure: Set when the trial is over for a reason other than its end.
+    """
+
+    number: int
+    rung: int
+    step: int
+    metrics: Mapping[str, float]
+    train_loss: float | None
+    duration_s: float
+    peak_memory_bytes: int | None = None
+    trainable_params: int | None = None
+    failure: TrialFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One example with what was expected and what came out, as text."""
+
+    example_id: str
+    source: str
+    expected: str
+    predicted: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Metrics of one model on one split.
+
+    Attributes:
+        metrics: Values by metric name; the primary metric of the task is among them.
+        n_examples: Examples evaluated.
+        duration_s: Seconds it took.
+        predictions: A few examples for the report, chosen by the runner with a fixed rule.
+    """
+
+    metrics: Mapping[str, float]
+    n_examples: int
+    duration_s: float
+    predictions: tuple[Prediction, ...] = ()
+
+
+class TrialRunner(Protocol):
+    """Trains trials. Implemented by `training.runner.DeviceRunner`, and by a fake in the tests of search."""
+
+    @property
+    def slots(self) -> int:
+        """How many trials may be live at once."""
+
+    def start(self, trial: TrialSpec) -> None:
+        """Place a trial in a free slot. Its first failure is reported by `advance`, not raised."""
+
+    def advance(self) -> tuple[RungReport, ...]:
+        """Train live trials to a rung; return one report for each that reached one or failed (never empty)."""
+
+    def save(self, number: int, folder: Path) -> None:
+        """Write the live trial's adapter (ordinary PEFT format, or a model folder for full fine-tuning)."""
+
+    def stop(self, number: int) -> None:
+        """Free the slot of a finished, pruned or failed trial and its memory."""
+
+    def evaluate(
+        self, candidate: Candidate, adapter: Path | None, split: Split, *, seed: int, predictions: Path | None = None
+    ) -> Evaluation:
+        """Evaluate a saved adapter, or the untuned base model when `adapter` is None, on a split.
+
+        Args:
+            candidate: What the adapter was trained as; its base model, precision and lengths are used.
+            adapter: Folder written by `save`, or None.
+            split: Which split.
+            seed: Of the untuned classification head, when there is one.
+            predictions: File to write with one JSON object (`Prediction`) per example of the split, or None.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """A finished trial: one line of trials.jsonl.
+
+    Attributes:
+        number: Optuna's trial number.
+        state: How it ended.
+        candidate: What was trained.
+        seed: As in `TrialSpec`.
+        origin: "recommendation" for a warm-start point, "sampler" for the rest, "retry" when an interrupted
+            trial was run again.
+        value: Primary metric on the validation split at the last rung reached, None after a failure.
+        reports: One per rung reached.
+        started_at: ISO 8601 time (UTC).
+        failure: Reason, when failed.
+    """
+
+    number: int
+    state: TrialState
+    candidate: Candidate
+    seed: int
+    origin: Literal["recommendation", "sampler", "retry"]
+    value: float | None
+    reports: tuple[RungReport, ...]
+    started_at: str
+    failure: TrialFailure | None = None
