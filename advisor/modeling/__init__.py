@@ -1,0 +1,1 @@
+"""Base models with and without adapters: loading, attaching, saving, detaching."""

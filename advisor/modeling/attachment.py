@@ -1,0 +1,203 @@
+"""A base model with an adapter on it: attached for training, loaded, saved, and taken off without a trace."""
+
+import shutil
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from peft import PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from advisor.candidates import Candidate
+from advisor.errors import DataError
+from advisor.modeling.adapters import UnsupportedCandidateError, build_config
+from advisor.modeling.base import AUTO_CLASSES, BaseModel
+from advisor.modeling.devices import is_out_of_memory, release_memory
+from advisor.modeling.quiet import quiet_libraries
+from advisor.modeling.snapshot import Snapshot
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(slots=True, kw_only=True)
+class AttachedModel:
+    """A base model in use: with an adapter, fully trainable, or untuned.
+
+    Attributes:
+        base: The base model underneath.
+        model: What is called: a `PeftModel`, or the base model itself.
+    """
+
+    base: BaseModel
+    model: PeftModel | PreTrainedModel
+    _snapshot: Snapshot
+
+    @property
+    def trainable_parameters(self) -> list[torch.nn.Parameter]:
+        """Parameters that training changes: adapter and head."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Positions that the adapter takes for itself in every row."""
+        if isinstance(self.model, PeftModel) and self.model.active_peft_config.is_prompt_learning:
+            return int(self.model.active_peft_config.num_virtual_tokens)
+        return 0
+
+    @property
+    def padding_side(self) -> Literal["left", "right"]:
+        """Where rows are padded when they are classified or scored (generation by a decoder always pads left).
+
+        A decoder's classifier reads the last token. It finds it by token id, but with a soft prompt it sees
+        embeddings only and takes the last position.
+        """
+        soft_prompt = isinstance(self.model, PeftModel) and self.model.active_peft_config.peft_type in (
+            "PROMPT_TUNING",
+            "P_TUNING",
+        )
+        request = self.base.request
+        is_decoder_classifier = request.architecture == "decoder-only" and request.head == "sequence-classification"
+        return "left" if soft_prompt and is_decoder_classifier else "right"
+
+    @property
+    def forward_options(self) -> dict[str, bool]:
+        """Keyword arguments of a forward pass that needs no keys and values of the past afterwards."""
+        return {"use_cache": False} if self.base.request.head != "sequence-classification" else {}
+
+    def save(self, folder: Path) -> None:
+        """Write adapter (or whole model, after full fine-tuning) and tokenizer; the folder appears whole or not at all.
+
+        A classifier's folder also has the base model's config.json, which holds the names of the classes.
+        """
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        with quiet_libraries():
+            if isinstance(self.model, PeftModel):
+                # Embeddings are never resized, so PEFT need not ask the hub whether they were.
+                self.model.save_pretrained(str(part), save_embedding_layers=False)
+                if self.base.head_modules:
+                    self.base.model.config.save_pretrained(part)
+            else:
+                self.model.save_pretrained(part)
+            self.base.tokenizer.save_pretrained(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+
+    def detach(self) -> bool:
+        """Take the adapter off and free its memory.
+
+        Returns:
+            Whether the base model is as it was before; if not, it must be loaded anew.
+        """
+        # Parts of the adapter refer to each other; only the base model may survive.
+        self.model = self.base.model
+        intact = self._snapshot.restore()
+        release_memory(self.base.device)
+        return intact
+
+
+def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> AttachedModel:
+    """Put a new adapter on a base model, ready for training.
+
+    Args:
+        base: Resident base model that nothing else is attached to.
+        candidate: Method and hyperparameters.
+        seed: Of the random weights of head and adapter.
+
+    Raises:
+        UnsupportedCandidateError: The combination does not work; the base model is left as it was.
+    """
+    config = build_config(candidate, base)
+    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=config is None))
+    try:
+        with torch.random.fork_rng(devices=_cuda_devices(base)), quiet_libraries():
+            torch.manual_seed(seed)
+            _initialise_head(base)
+            if config is None:
+                base.model.requires_grad_(True)
+                return AttachedModel(base=base, model=base.model, _snapshot=snapshot)
+            model = get_peft_model(base.model, config)
+    except BaseException as error:
+        snapshot.restore()
+        if not isinstance(error, Exception) or is_out_of_memory(error):
+            raise
+        raise UnsupportedCandidateError(f"{candidate.method}: {' '.join(str(error).split())[:300]}") from error
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            # Half-precision weights would swallow small updates; autocast still computes in half precision.
+            parameter.data = parameter.data.float()
+    return AttachedModel(base=base, model=model, _snapshot=snapshot)
+
+
+def load_adapter(base: BaseModel, candidate: Candidate, folder: Path) -> AttachedModel:
+    """Put a saved adapter (or the weights of full fine-tuning) on a base model, for evaluation.
+
+    Raises:
+        DataError: The folder is not what `AttachedModel.save` writes for this candidate.
+    """
+    is_full = candidate.method == "full"
+    weights = "model.safetensors" if is_full else ADAPTER_WEIGHTS
+    if not (folder / weights).exists() and not (is_full and (folder / f"{weights}.index.json").exists()):
+        raise DataError(f"{folder}: has no {weights}")
+    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=is_full))
+    try:
+        with quiet_libraries():
+            model = _load_weights(base, folder) if is_full else _load_peft(base, folder)
+    except BaseException as error:
+        snapshot.restore()
+        if not isinstance(error, Exception) or isinstance(error, DataError) or is_out_of_memory(error):
+            raise
+        raise DataError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+    model.eval()
+    return AttachedModel(base=base, model=model, _snapshot=snapshot)
+
+
+def untuned(base: BaseModel, *, seed: int) -> AttachedModel:
+    """Return the base model as it is, with a random head from `seed` when it has a classification head."""
+    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=False))
+    with torch.random.fork_rng(devices=_cuda_devices(base)):
+        torch.manual_seed(seed)
+        _initialise_head(base)
+    return AttachedModel(base=base, model=base.model, _snapshot=snapshot)
+
+
+def _load_peft(base: BaseModel, folder: Path) -> PeftModel:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
+    for warning in caught:
+        if "missing adapter keys" in str(warning.message):
+            raise DataError(f"{folder}: weights are missing ({' '.join(str(warning.message).split())[:200]})")
+    return model
+
+
+def _load_weights(base: BaseModel, folder: Path) -> PreTrainedModel:
+    saved = AUTO_CLASSES[base.request.head].from_pretrained(
+        str(folder), dtype=base.model.dtype, use_safetensors=True, trust_remote_code=False
+    )
+    base.model.load_state_dict(saved.state_dict())
+    return base.model
+
+
+def _changed_tensors(base: BaseModel, *, everything: bool) -> Iterable[torch.Tensor]:
+    """Return the tensors of the base model that training changes in place."""
+    if everything:
+        return [*base.model.parameters(), *base.model.buffers()]
+    return [parameter for module in base.head_modules.values() for parameter in module.parameters()]
+
+
+def _initialise_head(base: BaseModel) -> None:
+    """Draw the weights of a classification head anew, as transformers does when it builds the model."""
+    with torch.no_grad():
+        for module in base.head_modules.values():
+            for parameter in module.parameters():
+                parameter._is_hf_initialized = False  # type: ignore[attr-defined]  # else transformers keeps it
+            module.apply(base.model._init_weights)
+
+
+def _cuda_devices(base: BaseModel) -> list[torch.device]:
+    return [base.device] if base.device.type == "cuda" else []

@@ -1,0 +1,260 @@
+"""Base models: loaded once with the head of the task, checked, on the right device and in the right precision.
+
+Weights come from safetensors files only and no code from a model folder is run.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from advisor.candidates import Candidate
+from advisor.catalog.tasks import Head, Task, head_of
+from advisor.errors import AdvisorError, DataError, InputError
+from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on
+from advisor.modeling.quiet import quiet_libraries
+from advisor.spec import Architecture, Precision, Quantization
+
+AUTO_CLASSES: dict[Head, Any] = {
+    "sequence-classification": AutoModelForSequenceClassification,
+    "causal-lm": AutoModelForCausalLM,
+    "seq2seq-lm": AutoModelForSeq2SeqLM,
+}
+# Parts that some checkpoints lack although they lie below the head: BERT's pooler is trained with the head.
+_MAY_BE_NEW = ("pooler.",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRequest:
+    """All that decides how a base model is loaded; equal requests can share one.
+
+    Attributes:
+        base_model: Hub id or local folder.
+        architecture: As the candidate says.
+        head: Head on top.
+        label_names: Classes in the order of their ids; empty for language models.
+        weights: Precision that the weights are kept in.
+        quantization: Storage of the weights, None when not quantized.
+    """
+
+    base_model: str
+    architecture: Architecture
+    head: Head
+    label_names: tuple[str, ...]
+    weights: Precision
+    quantization: Quantization | None
+
+
+@dataclass(slots=True, kw_only=True)
+class BaseModel:
+    """A base model in memory.
+
+    Attributes:
+        request: What was asked for.
+        source: Where it was loaded from: hub id or absolute folder; adapters name it as their base.
+        model: The model with its head, frozen or not as `attachment` needs it.
+        tokenizer: Its tokenizer, with a pad token.
+        device: Where it is.
+        max_positions: Most tokens that the position embeddings allow, None when there is no such limit.
+    """
+
+    request: BaseRequest
+    source: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    max_positions: int | None
+
+    @property
+    def head_modules(self) -> dict[str, torch.nn.Module]:
+        """Modules of the classification head by name; empty for language models."""
+        if self.request.head != "sequence-classification":
+            return {}
+        return {
+            name: module
+            for name, module in self.model.named_children()
+            if name != self.model.base_model_prefix and any(True for _ in module.parameters())
+        }
+
+
+def request_for(candidate: Candidate, task: Task, label_names: tuple[str, ...], device: torch.device) -> BaseRequest:
+    """Return how a candidate wants its base model.
+
+    Full fine-tuning keeps float32 weights whatever the precision of its arithmetic: half-precision weights
+    would swallow small updates.
+    """
+    head = head_of(task, candidate.architecture)
+    return BaseRequest(
+        base_model=candidate.base_model,
+        architecture=candidate.architecture,
+        head=head,
+        label_names=label_names if head == "sequence-classification" else (),
+        weights="fp32" if candidate.method == "full" else precision_on(device, candidate.precision),
+        quantization=candidate.quantization,
+    )
+
+
+def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
+    """Load a base model with its head and tokenizer.
+
+    The head of a classifier has random weights; `attachment` sets them from a seed.
+
+    Raises:
+        DataError: The folder or hub model is missing, broken, or not what the request says.
+        InputError: Quantization is not possible here.
+    """
+    source = _source(request.base_model)
+    quantization = _quantization_config(request, device)
+    with quiet_libraries(), _one_line_errors(request.base_model):
+        config = _config(source, request)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        # The head's random weights must not depend on, nor move, the caller's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model, info = AUTO_CLASSES[request.head].from_pretrained(
+                source,
+                config=config,
+                dtype=DTYPES[request.weights],
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=request.head == "sequence-classification",
+                output_loading_info=True,
+                **quantization,
+            )
+    if not quantization:
+        model.to(device)
+    base = BaseModel(
+        request=request,
+        source=source,
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+        max_positions=_max_positions(model),
+    )
+    _check_complete(base, info)
+    _set_pad_token(base)
+    _freeze(base)
+    return base
+
+
+def _source(base_model: str) -> str:
+    folder = Path(base_model).expanduser()
+    if folder.is_dir():
+        if (folder / "adapter_config.json").exists():
+            raise DataError(f"{base_model}: is a saved adapter, not a base model; name the model it was trained on")
+        return str(folder.absolute())
+    if base_model.startswith((".", "/", "~")) or base_model.count("/") > 1:
+        raise DataError(f"{base_model}: no such folder")
+    return base_model
+
+
+def _config(source: str, request: BaseRequest) -> PreTrainedConfig:
+    labels: dict[str, Any] = {}
+    if request.head == "sequence-classification":
+        labels = {
+            "num_labels": len(request.label_names),
+            "id2label": dict(enumerate(request.label_names)),
+            "label2id": {name: number for number, name in enumerate(request.label_names)},
+            "problem_type": "single_label_classification",
+        }
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False, **labels)
+    is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
+    if is_encoder_decoder != (request.architecture == "encoder-decoder"):
+        kind = "an" if is_encoder_decoder else "no"
+        raise DataError(f"{request.base_model}: is {kind} encoder-decoder, but was given as {request.architecture}")
+    return config
+
+
+def _quantization_config(request: BaseRequest, device: torch.device) -> dict[str, Any]:
+    if request.quantization is None:
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(
+            f"quantization {request.quantization} needs bitsandbytes: pip install 'peft-advisor[quantized]'"
+        )
+    if device.type != "cuda":
+        raise InputError(f"quantization {request.quantization} needs a CUDA device; this run uses {device}")
+    # The head is trained, so it must stay as it is; language model heads are left out by transformers itself.
+    skipped = ["classifier", "score", "classification_head"] if request.head == "sequence-classification" else None
+    if request.quantization == "8bit":
+        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
+    else:
+        # NF4 with double quantization, as in QLoRA (arXiv:2305.14314, section 3).
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=DTYPES[request.weights],
+            llm_int8_skip_modules=skipped,
+        )
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _check_complete(base: BaseModel, info: dict[str, Any]) -> None:
+    new = {f"{name}." for name in base.head_modules}
+    missing = [
+        key
+        for key in sorted(info["missing_keys"])
+        if not key.startswith(tuple(new)) and not any(part in key for part in _MAY_BE_NEW)
+    ]
+    if missing:
+        raise DataError(f"{base.request.base_model}: {len(missing)} weights are missing, such as {missing[0]}")
+
+
+def _set_pad_token(base: BaseModel) -> None:
+    tokenizer = base.tokenizer
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token_id is None:
+        raise DataError(f"{base.request.base_model}: the tokenizer has no pad, end or unknown token to pad with")
+    # Decoders find the last token of a row by comparing with this id.
+    base.model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _freeze(base: BaseModel) -> None:
+    if base.request.quantization is not None:
+        from peft import prepare_model_for_kbit_training
+
+        with quiet_libraries():
+            prepare_model_for_kbit_training(base.model, use_gradient_checkpointing=False)
+    base.model.requires_grad_(False)
+    base.model.eval()
+
+
+def _max_positions(model: PreTrainedModel) -> int | None:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    for name, module in model.named_modules():
+        # RoBERTa counts positions from the padding index on, so the first entries of the table are never used.
+        if name.endswith("position_embeddings") and isinstance(getattr(module, "padding_idx", None), int):
+            return positions - module.padding_idx - 1
+    return positions
+
+
+@contextmanager
+def _one_line_errors(base_model: str) -> Iterator[None]:
+    try:
+        yield
+    except AdvisorError:
+        raise
+    except Exception as error:  # transformers, safetensors, tokenizers and the hub raise a dozen unrelated classes
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{base_model}: cannot be loaded as a base model ({reason})") from error

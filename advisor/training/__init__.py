@@ -1,0 +1,1 @@
+"""Training and evaluation of candidates on one device: data, batches, loop, metrics, runner."""

@@ -1,0 +1,122 @@
+"""What a model says: classes and generated texts, in batches of similar length, without gradients."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from advisor.modeling.attachment import AttachedModel
+from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on, release_memory
+from advisor.modeling.quiet import quiet_libraries
+from advisor.spec import Precision
+from advisor.training.batches import Batch, collate_inputs, evaluation_batches
+from advisor.training.tokens import TokenRow
+
+EVALUATION_BATCH_SIZE = 32
+
+
+def predict(
+    attached: AttachedModel,
+    rows: Sequence[TokenRow],
+    *,
+    precision: Precision,
+    max_target_length: int,
+    batch_size: int = EVALUATION_BATCH_SIZE,
+) -> list[str]:
+    """Return what the model predicts for each row, as text: the name of a class or the generated text.
+
+    Args:
+        attached: The model.
+        rows: Rows of one split.
+        precision: As in the candidate.
+        max_target_length: Most tokens to generate; unused for classification.
+        batch_size: Rows per batch; halved as often as needed when memory runs out.
+
+    Raises:
+        torch.OutOfMemoryError: Not even one row fits.
+    """
+    texts: dict[int, str] = {}
+    attached.model.eval()
+    with quiet_libraries(), torch.no_grad(), _autocast(attached, precision):
+        predict_batch = _predictor(attached, max_target_length)
+        waiting = [numbers for numbers, _ in prediction_batches(attached, rows, batch_size)]
+        while waiting:
+            numbers = waiting.pop(0)
+            try:
+                found = predict_batch(prediction_inputs(attached, [rows[number] for number in numbers]))
+            except Exception as error:
+                if not is_out_of_memory(error) or len(numbers) == 1:
+                    raise
+                found = None
+            if found is None:
+                release_memory(attached.base.device)
+                half = len(numbers) // 2
+                waiting[:0] = [numbers[:half], numbers[half:]]
+                continue
+            texts.update(zip(numbers, found, strict=True))
+    return [texts[number] for number in range(len(rows))]
+
+
+def prediction_batches(
+    attached: AttachedModel, rows: Sequence[TokenRow], batch_size: int = EVALUATION_BATCH_SIZE
+) -> list[tuple[list[int], list[TokenRow]]]:
+    """Return row numbers and rows of each batch."""
+    batches = evaluation_batches([row.prompt_length for row in rows], batch_size)
+    return [(numbers, [rows[number] for number in numbers]) for numbers in batches]
+
+
+def prediction_inputs(attached: AttachedModel, rows: Sequence[TokenRow]) -> Batch:
+    """Return the padded input of a batch, on the host; a decoder that is to generate gets it padded on the left."""
+    generates = attached.base.request.head == "causal-lm"
+    side = "left" if generates else attached.padding_side
+    return collate_inputs(rows, attached.base.tokenizer, side=side, prompts=generates)
+
+
+def generation_settings(attached: AttachedModel, max_target_length: int) -> GenerationConfig:
+    """Return settings for greedy decoding: the model's own tokens, but none of its sampling or penalties."""
+    model, tokenizer = attached.base.model, attached.base.tokenizer
+    settings: GenerationConfig = copy.deepcopy(model.generation_config)
+    ends = settings.eos_token_id if settings.eos_token_id is not None else []
+    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
+    settings.update(
+        do_sample=False, num_beams=1, temperature=1.0, top_p=1.0, top_k=50, repetition_penalty=1.0,
+        no_repeat_ngram_size=0, max_length=None, max_new_tokens=max_target_length, min_new_tokens=None,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=sorted(ends), use_cache=True,
+    )  # fmt: skip
+    return settings
+
+
+def _predictor(attached: AttachedModel, max_target_length: int) -> Callable[[Batch], list[str]]:
+    if attached.base.request.head == "sequence-classification":
+        return lambda batch: _classes(attached, batch)
+    settings = generation_settings(attached, max_target_length)
+    return lambda batch: _texts(attached, batch, settings)
+
+
+def _classes(attached: AttachedModel, batch: Batch) -> list[str]:
+    logits: Any = attached.model(**_on_device(attached, batch)).logits
+    names = attached.base.request.label_names
+    return [names[number] for number in logits.argmax(dim=-1).tolist()]
+
+
+def _texts(attached: AttachedModel, batch: Batch, settings: GenerationConfig) -> list[str]:
+    inputs = _on_device(attached, batch)
+    inputs.pop("token_type_ids", None)
+    model: Any = attached.model  # PEFT's and transformers' signatures of `generate` differ
+    generated = model.generate(**inputs, generation_config=settings)
+    if attached.base.request.head == "causal-lm":
+        generated = generated[:, inputs["input_ids"].shape[1] :]
+    texts = attached.base.tokenizer.batch_decode(generated, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def _on_device(attached: AttachedModel, batch: Batch) -> Batch:
+    return {name: tensor.to(attached.base.device) for name, tensor in batch.items()}
+
+
+def _autocast(attached: AttachedModel, precision: Precision) -> torch.autocast:
+    device = attached.base.device
+    used = precision_on(device, precision)
+    return torch.autocast(device.type, dtype=DTYPES[used], enabled=used != "fp32")

@@ -1,0 +1,50 @@
+"""Prediction files: one JSON object per example, in the order of the split."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from advisor import records
+from advisor.errors import DataError
+from advisor.training.examples import Example
+from advisor.trial import Prediction
+
+_SHOWN = 6
+
+
+def predictions_of(examples: Sequence[Example], predicted: Sequence[str]) -> tuple[Prediction, ...]:
+    """Put examples and what was predicted for them together."""
+    return tuple(
+        Prediction(example_id=example.example_id, source=example.source, expected=example.target, predicted=text)
+        for example, text in zip(examples, predicted, strict=True)
+    )
+
+
+def shown(predictions: Sequence[Prediction]) -> tuple[Prediction, ...]:
+    """Choose a few for a report: from the top of the split, up to half of them wrong, in their order."""
+    right = [number for number, item in enumerate(predictions) if item.expected == item.predicted]
+    wrong = [number for number, item in enumerate(predictions) if item.expected != item.predicted]
+    n_wrong = max(_SHOWN // 2, _SHOWN - len(right))
+    numbers = sorted([*wrong[:n_wrong], *right[: _SHOWN - min(n_wrong, len(wrong))]])
+    return tuple(predictions[number] for number in numbers)
+
+
+def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write the file; it appears whole or not at all."""
+    lines = [json.dumps(records.to_plain(item), ensure_ascii=False) for item in predictions]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def read_predictions(path: Path) -> tuple[Prediction, ...]:
+    """Read a file that `write_predictions` wrote.
+
+    Raises:
+        DataError: The file is missing or not a prediction file.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        plain = [json.loads(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as predictions ({error})") from error
+    return tuple(records.from_plain(Prediction, item, f"{path} line {number}") for number, item in enumerate(plain, 1))

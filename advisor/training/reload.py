@@ -1,0 +1,133 @@
+"""Does the saved adapter give its metric when PEFT alone loads it in a fresh process?"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from advisor.candidates import Candidate
+from advisor.catalog.tasks import Task
+from advisor.errors import ReloadCheckError
+from advisor.modeling.attachment import AttachedModel
+from advisor.modeling.devices import precision_on
+from advisor.result import ReloadCheck
+from advisor.training.evaluation import generation_settings, prediction_batches, prediction_inputs
+from advisor.training.metrics import measure
+from advisor.training.runner import DeviceRunner
+from advisor.trial import Split
+
+SCRIPT = Path(__file__).with_name("reload_script.py")
+# On a CPU the same batches give the same numbers. A GPU may choose other kernels in another process, which can
+# turn a near tie into another class or token: one percentage point is allowed there.
+_TOLERANCE_CPU = 1e-6
+_TOLERANCE_ACCELERATOR = 0.01
+_PERCENT_METRICS = ("bleu", "chrf")
+
+
+def reload_check(
+    runner: DeviceRunner,
+    task: Task,
+    candidate: Candidate,
+    adapter: Path,
+    *,
+    expected: Mapping[str, float],
+    split: Split = "test",
+) -> ReloadCheck:
+    """Load a saved adapter in a fresh process that does not import this package, and compare its primary metric.
+
+    Args:
+        runner: Has the data; no trial may be live. On an accelerator its base models are dropped first, so that
+            the other process finds memory.
+        task: Gives the metric.
+        candidate: What was trained.
+        adapter: Folder that `save` wrote.
+        expected: Metrics that this process saw on the split, from `runner.evaluate`.
+        split: Split to predict.
+
+    Raises:
+        ReloadCheckError: The other process failed; the message is the last line that it wrote.
+        AdvisorError: Base model or adapter cannot be loaded here either.
+    """
+    with tempfile.TemporaryDirectory(prefix="reload-check-") as folder:
+        job = Path(folder) / "job.json"
+        attached = runner.attach_saved(candidate, adapter, seed=0)
+        try:
+            _write_job(job, runner, task, candidate, adapter, attached, split)
+            on_cpu = attached.base.device.type == "cpu"
+        finally:
+            runner.data.give_back(attached)
+        if not on_cpu:
+            runner.data.drop_base_models()
+        _run(job, adapter)
+        predicted = _read_output(job.with_name("output.jsonl"))
+    names = runner.data.label_names
+    texts = [names[item] if isinstance(item, int) else item for item in predicted]
+    targets = [example.target for example in runner.data.examples(split)]
+    metric = task.primary_metric
+    reloaded = measure([metric], targets, texts, label_names=names)[metric]
+    scale = 100 if metric in _PERCENT_METRICS else 1
+    tolerance = _TOLERANCE_CPU if on_cpu else _TOLERANCE_ACCELERATOR * scale
+    return ReloadCheck(
+        passed=abs(reloaded - expected[metric]) <= tolerance,
+        metric=metric,
+        expected=expected[metric],
+        reloaded=reloaded,
+        tolerance=tolerance,
+    )
+
+
+def _write_job(
+    path: Path,
+    runner: DeviceRunner,
+    task: Task,
+    candidate: Candidate,
+    adapter: Path,
+    attached: AttachedModel,
+    split: Split,
+) -> None:
+    base = attached.base
+    batches = path.with_name("batches.jsonl")
+    rows = runner.data.rows(split, candidate, attached).rows
+    with batches.open("w", encoding="utf-8") as file:
+        for numbers, part in prediction_batches(attached, rows):
+            inputs = {name: tensor.tolist() for name, tensor in prediction_inputs(attached, part).items()}
+            if base.request.head != "sequence-classification":
+                inputs.pop("token_type_ids", None)
+            file.write(json.dumps({"rows": numbers, "inputs": inputs}) + "\n")
+    is_classifier = base.request.head == "sequence-classification"
+    generation: dict[str, Any] | None = None
+    if not is_classifier:
+        generation = generation_settings(attached, task.max_target_length).to_dict()
+    quantization = getattr(base.model.config, "quantization_config", None)
+    job = {
+        "adapter": str(adapter.absolute()),
+        "is_full": candidate.method == "full",
+        "head": base.request.head,
+        "n_labels": len(base.request.label_names),
+        "device": str(base.device),
+        "weights": base.request.weights,
+        "precision": precision_on(base.device, candidate.precision),
+        "quantization": quantization.to_dict() if quantization is not None else None,
+        "generation": generation,
+        "batches": str(batches),
+        "output": str(path.with_name("output.jsonl")),
+    }
+    path.write_text(json.dumps(job), encoding="utf-8")
+
+
+def _run(job: Path, adapter: Path) -> None:
+    # -P keeps the script's own folder and the working directory off the import path.
+    command = [sys.executable, "-P", "-W", "ignore", str(SCRIPT), str(job)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise ReloadCheckError(f"{adapter}: PEFT alone could not load it in a fresh process ({said[-1][:300]})")
+
+
+def _read_output(path: Path) -> list[int | str]:
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    found.sort(key=lambda item: item["row"])
+    return [item["predicted"] for item in found]

@@ -1,0 +1,85 @@
+"""Loads a saved adapter as any user would, with PEFT and transformers alone, and predicts.
+
+Run as `python reload_script.py job.json [job.json ...]` in a process of its own; it imports nothing of the
+package that wrote the adapter. A job says what to load and where the tokenized batches are; one line per
+prediction goes to its output file. Only the standard library, torch, transformers and peft are needed.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+)
+
+AUTO_CLASSES = {
+    "sequence-classification": AutoModelForSequenceClassification,
+    "causal-lm": AutoModelForCausalLM,
+    "seq2seq-lm": AutoModelForSeq2SeqLM,
+}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def load(job: dict[str, Any]) -> tuple[Any, Any]:
+    """Return model and tokenizer."""
+    options: dict[str, Any] = {"dtype": DTYPES[job["weights"]], "use_safetensors": True}
+    if job["quantization"]:
+        options["quantization_config"] = BitsAndBytesConfig.from_dict(job["quantization"])
+        options["device_map"] = {"": job["device"]}
+    if job["n_labels"]:
+        options["num_labels"] = job["n_labels"]
+    auto_class = AUTO_CLASSES[job["head"]]
+    tokenizer = AutoTokenizer.from_pretrained(job["adapter"])
+    if job["is_full"]:
+        model = auto_class.from_pretrained(job["adapter"], **options)
+    else:
+        base_name = PeftConfig.from_pretrained(job["adapter"]).base_model_name_or_path
+        base = auto_class.from_pretrained(base_name, **options)
+        base.config.pad_token_id = tokenizer.pad_token_id
+        model = PeftModel.from_pretrained(base, job["adapter"])
+    if not job["quantization"]:
+        model.to(job["device"])
+    return model.eval(), tokenizer
+
+
+def predictions(model: Any, tokenizer: Any, inputs: dict[str, Any], job: dict[str, Any]) -> list[Any]:
+    """Return one class id or one text per row of a batch."""
+    if job["head"] == "sequence-classification":
+        return list(model(**inputs).logits.argmax(dim=-1).tolist())
+    settings = GenerationConfig.from_dict(job["generation"])
+    generated = model.generate(**inputs, generation_config=settings)
+    if job["head"] == "causal-lm":
+        generated = generated[:, inputs["input_ids"].shape[1] :]
+    return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
+
+
+def run(job: dict[str, Any]) -> None:
+    """Predict every batch of a job and write its output."""
+    model, tokenizer = load(job)
+    half = DTYPES[job["precision"]]
+    autocast = torch.autocast(torch.device(job["device"]).type, dtype=half, enabled=job["precision"] != "fp32")
+    with (
+        Path(job["batches"]).open(encoding="utf-8") as batches,
+        Path(job["output"]).open("w", encoding="utf-8") as output,
+        torch.no_grad(),
+        autocast,
+    ):
+        for line in batches:
+            batch = json.loads(line)
+            inputs = {name: torch.tensor(rows, device=job["device"]) for name, rows in batch["inputs"].items()}
+            for row, predicted in zip(batch["rows"], predictions(model, tokenizer, inputs, job), strict=True):
+                output.write(json.dumps({"row": row, "predicted": predicted}) + "\n")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        run(json.loads(Path(name).read_text(encoding="utf-8")))
