@@ -1,0 +1,61 @@
+"""What the search tells the one who watches it."""
+
+from dataclasses import dataclass
+
+from advisor.trial import TrialRecord, TrialSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the study is.
+
+    Attributes:
+        n_finished: Trials finished, over all runs of the study.
+        n_trials: Trials to run at most.
+        best_number: Best trial so far, None before the first complete one.
+        best_value: Its primary metric on the validation split.
+        elapsed_s: Seconds of search, over all runs of the study.
+        eta_s: Seconds to the end of the search, None before the first rung is measured.
+    """
+
+    n_finished: int
+    n_trials: int
+    best_number: int | None
+    best_value: float | None
+    elapsed_s: float
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStarted:
+    """A trial got a slot."""
+
+    spec: TrialSpec
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungReached:
+    """A trial reported at a rung and goes on."""
+
+    spec: TrialSpec
+    rung: int
+    value: float
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFinished:
+    """A trial is over: complete, pruned or failed."""
+
+    record: TrialRecord
+    is_best: bool
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterruptRequested:
+    """Ctrl-C was pressed once: the search ends at the next rung."""
+
+
+SearchEvent = TrialStarted | RungReached | TrialFinished | InterruptRequested

@@ -1,0 +1,70 @@
+"""What a search has found: the best trial and the recommendation's, among the finished ones."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from advisor.candidates import Candidate
+from advisor.errors import AdvisorError, printable
+from advisor.records import to_plain
+from advisor.trial import TrialRecord
+
+StopReason = Literal["trials", "time", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOutcome:
+    """How a search ended.
+
+    Attributes:
+        records: All finished trials, over all runs of the study.
+        best: The winner on the validation split; its adapter is on disk.
+        recommended: The trial of the recommendation, None when it was not finished.
+        stopped: Why the search ended.
+        duration_s: Seconds of search over all runs of the study.
+    """
+
+    records: tuple[TrialRecord, ...]
+    best: TrialRecord
+    recommended: TrialRecord | None
+    stopped: StopReason
+    duration_s: float
+
+
+def best_of(records: Sequence[TrialRecord], has_adapter: Callable[[int], bool]) -> TrialRecord | None:
+    """Return the complete trial with the highest value; the earlier one of equals.
+
+    Where no trial is complete, a pruned one counts if its adapter was saved: that is how a search whose time
+    ran out in its first trial still leaves a result.
+    """
+    eligible = [record for record in records if record.state == "complete"] or [
+        record for record in records if record.state == "pruned" and has_adapter(record.number)
+    ]
+    return max(eligible, key=lambda record: (_value(record), -record.number), default=None)
+
+
+def trial_of(candidate: Candidate, records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the first finished trial of a candidate."""
+    wanted = to_plain(candidate)
+    return next((record for record in records if to_plain(record.candidate) == wanted), None)
+
+
+def nothing_worked(records: Sequence[TrialRecord], stopped: StopReason, elapsed_s: float) -> AdvisorError:
+    """Say in one line why there is no best trial."""
+    if not records:
+        ended = "was interrupted" if stopped == "interrupted" else "ran out of time"
+        return AdvisorError(
+            f"the search {ended} after {elapsed_s:.0f} s, before any trial reached its first rung; "
+            "give more `--time` or fewer `--max-steps`"
+        )
+    failures = [record.failure for record in records if record.failure is not None]
+    kind, n_times = Counter(failure.kind for failure in failures).most_common(1)[0]
+    message = next(failure.message for failure in failures if failure.kind == kind)
+    return AdvisorError(
+        f"all {len(failures)} trials failed, {n_times} of them with {kind}: {printable(message, limit=200)}"
+    )
+
+
+def _value(record: TrialRecord) -> float:
+    return float("-inf") if record.value is None else record.value

@@ -1,0 +1,154 @@
+"""The Optuna study behind a run folder: storage, sampler and pruner.
+
+Choices, with Optuna's own classes throughout:
+
+* `TPESampler`, multivariate over the dimensions of each method (`group`), with a constant liar so that
+  several live trials do not sample the same point. It is built anew for each trial with a seed made from
+  the study's seed and the number of points sampled so far: a resumed study samples what an uninterrupted
+  one would have, and never the same point twice.
+* `MedianPruner` on the rungs: a trial whose best value so far lies under the median of the complete trials
+  at the same rung is stopped. Successive halving keeps a better half too, but of the few trials seen so far,
+  and from the second trial on: one strong warm start stops nearly everything that comes after it. The median
+  waits until `N_FREE_TRIALS` more trials than there are warm starts are complete, so it never judges by warm
+  starts alone.
+* Failed trials (out of memory, NaN) are told to Optuna as pruned with a violated constraint `runs`:
+  samplers skip trials of state FAIL, and this way the sampler keeps away from what does not run.
+"""
+
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, MedianPruner
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from advisor.errors import DataError, InputError
+from advisor.records import from_plain, to_plain
+from advisor.search.settings import StudySettings, first_difference
+
+FILE_NAME = "study.db"
+STUDY_NAME = "peft-advisor"
+SAMPLER_NAME = TPESampler.__name__
+PRUNER_NAME = MedianPruner.__name__
+
+N_FREE_TRIALS = 3
+# Optuna's default of ten random points would use up most of a small study.
+N_RANDOM_TRIALS = 6
+
+_SETTINGS = "settings"
+_SPENT = "search_duration_s"
+
+
+def open_study(folder: Path, settings: StudySettings) -> optuna.Study:
+    """Open the study of a run folder, or begin it; `study.db` appears whole or not at all.
+
+    Raises:
+        InputError: The folder holds a study with other settings.
+        DataError: `study.db` cannot be read.
+    """
+    path = folder / FILE_NAME
+    try:
+        if not path.exists():
+            unfinished = path.with_name(FILE_NAME + ".part")
+            unfinished.unlink(missing_ok=True)
+            storage = sqlite_storage(unfinished)
+            begin_study(storage, settings)
+            storage.engine.dispose()
+            unfinished.replace(path)
+        return continue_study(sqlite_storage(path), settings, str(folder))
+    except (SQLAlchemyError, sqlite3.Error, RuntimeError, KeyError) as error:
+        raise DataError(f"{path}: not a study that can be continued ({_first_line(error)})") from error
+
+
+def check_settings(folder: Path, settings: StudySettings) -> None:
+    """Check that a study in the folder, if there is one, can be continued with these settings.
+
+    Raises:
+        InputError: It was begun with other settings.
+        DataError: It cannot be read.
+    """
+    if (folder / FILE_NAME).exists():
+        open_study(folder, settings)
+
+
+def begin_study(storage: BaseStorage, settings: StudySettings) -> None:
+    """Create an empty study with its settings in a storage."""
+    study = optuna.create_study(storage=storage, study_name=STUDY_NAME, direction="maximize")
+    study.set_user_attr(_SETTINGS, to_plain(settings))
+
+
+def continue_study(storage: BaseStorage, settings: StudySettings, where: str) -> optuna.Study:
+    """Load the study of a storage.
+
+    Raises:
+        InputError: It was begun with other settings; `where` stands in the message.
+    """
+    study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+    begun_with = from_plain(StudySettings, study.user_attrs.get(_SETTINGS), where="settings of the study")
+    difference = first_difference(begun_with, settings)
+    if difference:
+        raise InputError(
+            f"{where} holds a study with other settings ({difference}); "
+            "use the same settings to continue it or `--output` for another folder"
+        )
+    return study
+
+
+def sqlite_storage(path: Path) -> RDBStorage:
+    """Open (or create) an SQLite storage."""
+    # The path goes past the URL: `?`, `%` and braces in it would be read as something else there.
+    connect = partial(sqlite3.connect, path.resolve(), check_same_thread=False)
+    return RDBStorage(f"sqlite:///{FILE_NAME}", engine_kwargs={"creator": connect})
+
+
+def make_sampler(seed: int, n_sampled: int) -> BaseSampler:
+    """Return the sampler of the next trial.
+
+    Args:
+        seed: Of the study.
+        n_sampled: Points that the sampler gave so far.
+    """
+    derived = int(np.random.SeedSequence([seed, n_sampled]).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is experimental since Optuna 2.8
+        return TPESampler(
+            seed=derived, n_startup_trials=N_RANDOM_TRIALS, multivariate=True, group=True, constant_liar=True
+        )
+
+
+def make_pruner(n_warm_starts: int) -> BasePruner:
+    """Return the pruner of a study with that many warm starts; see the module's docstring."""
+    return MedianPruner(n_startup_trials=n_warm_starts + N_FREE_TRIALS)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's line per trial off the terminal; progress is shown from events."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def spent_s(study: optuna.Study) -> float:
+    """Return the seconds of search that earlier runs of the study took."""
+    return float(study.user_attrs.get(_SPENT, 0.0))
+
+
+def note_spent(study: optuna.Study, duration_s: float) -> None:
+    """Keep the seconds of search over all runs, so that a resumed run counts on."""
+    study.set_user_attr(_SPENT, duration_s)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [error.__class__.__name__])[0]

@@ -1,0 +1,41 @@
+"""Ctrl-C once asks, twice ends."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from advisor.search.interruption import interruptible
+
+
+def test_the_first_signal_is_a_request_and_the_second_ends():
+    said = []
+    with interruptible(lambda: said.append("asked")) as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert said == ["asked"]
+
+
+def test_the_handler_from_before_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError), interruptible(lambda: None):
+        raise RuntimeError
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def work() -> None:
+        with interruptible(lambda: None) as interruption:
+            seen.append((interruption.requested, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]

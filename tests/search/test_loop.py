@@ -1,0 +1,305 @@
+"""The search fills slots, stops what does not pay, survives failures, and keeps to its budget."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from optuna.storages import InMemoryStorage
+
+from advisor.errors import AdvisorError, InputError
+from advisor.result import Plan
+from advisor.search import SearchOutcome, StudySettings, run_search
+from advisor.search.events import RungReached, SearchEvent, TrialFinished, TrialStarted
+from advisor.search.journal import Journal, read_records
+from advisor.search.loop import Search
+from advisor.search.study import begin_study, continue_study
+from tests.search.fakes import BEST_LEARNING_RATE, METRIC, FakeRunner, candidate, plan, settings, space
+
+
+def search(
+    folder: Path,
+    runner: FakeRunner | None = None,
+    *,
+    about: StudySettings | None = None,
+    planned: Plan | None = None,
+    events: list[SearchEvent] | None = None,
+    interrupted=lambda: False,
+) -> SearchOutcome:
+    """Search as a new process would; the folder's storage stays in memory, which is what makes it fast."""
+    runner = runner or FakeRunner()
+    about = about or settings()
+    return Search(
+        study=continue_study(storage_of(folder, about), about, str(folder)),
+        journal=Journal(folder),
+        folder=folder,
+        settings=about,
+        plan=planned or plan(),
+        runner=runner,
+        clock=runner.clock,
+        on_event=events.append if events is not None else lambda event: None,
+        interrupted=interrupted,
+    ).run()
+
+
+STORAGES: dict[Path, InMemoryStorage] = {}
+
+
+def storage_of(folder: Path, about: StudySettings) -> InMemoryStorage:
+    if folder not in STORAGES:
+        STORAGES[folder] = InMemoryStorage()
+        begin_study(STORAGES[folder], about)
+    return STORAGES[folder]
+
+
+def search_on_disk(folder: Path, runner: FakeRunner) -> SearchOutcome:
+    return run_search(
+        folder,
+        settings(),
+        plan(3),
+        runner,
+        clock=runner.clock,
+        on_event=lambda event: None,
+        interrupted=lambda: False,
+    )
+
+
+def only(method: str):
+    """Fail the trials of one method."""
+    return lambda spec: "unsupported" if spec.candidate.method == method else None
+
+
+def test_the_recommendation_is_tried_first_as_it_was_recommended(tmp_path):
+    recommendation = candidate(learning_rate=2e-4, target_modules="all-linear", num_epochs=3)
+    outcome = search(tmp_path, about=settings(warm_starts=(recommendation, candidate("ia3"))))
+    assert outcome.records[0].candidate == recommendation
+    assert outcome.records[0].origin == "recommendation"
+    assert outcome.recommended == outcome.records[0]
+
+
+def test_warm_starts_take_at_most_a_third_of_the_trials(tmp_path):
+    warm_starts = tuple(candidate(learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4, 5e-4))
+    outcome = search(tmp_path, about=settings(warm_starts=warm_starts), planned=plan(9))
+    assert [record.origin for record in outcome.records] == ["recommendation"] * 3 + ["sampler"] * 6
+    assert [record.candidate for record in outcome.records[:3]] == list(warm_starts[:3])
+
+
+def test_a_search_runs_as_many_trials_as_planned_and_ends_for_that_reason(tmp_path):
+    outcome = search(tmp_path, planned=plan(7))
+    assert len(outcome.records) == 7
+    assert outcome.stopped == "trials"
+
+
+def test_every_trial_but_the_first_ones_comes_from_the_space(tmp_path):
+    outcome = search(tmp_path, planned=plan(12))
+    for record in outcome.records:
+        values = record.candidate.hyperparameters
+        assert 1e-5 <= values["learning_rate"] <= 1e-1
+        assert ("r" in values) == (record.candidate.method == "lora")
+    assert {record.candidate.method for record in outcome.records} == {"lora", "ia3"}
+
+
+def test_the_best_trial_has_the_highest_value_of_the_complete_ones_and_its_adapter_is_kept(tmp_path):
+    outcome = search(tmp_path, planned=plan(10))
+    complete = [record.value for record in outcome.records if record.state == "complete"]
+    assert outcome.best.value == max(complete)
+    assert outcome.best.value > outcome.recommended.value
+    kept = sorted(int(path.name) for path in (tmp_path / "trials").iterdir())
+    assert kept == sorted({outcome.best.number, outcome.recommended.number})
+    assert (tmp_path / "trials" / str(outcome.best.number) / "adapter" / "adapter_config.json").is_file()
+
+
+def test_all_trials_get_the_same_steps_and_the_same_seed(tmp_path):
+    runner = FakeRunner()
+    search(tmp_path, runner, about=settings(seed=7))
+    assert {spec.rung_steps for spec in runner.started} == {(5, 10, 20)}
+    assert {spec.seed for spec in runner.started} == {7}
+
+
+def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    first, again, other = (
+        [record.candidate for record in search(folder, about=settings(seed=seed), planned=plan(8)).records]
+        for folder, seed in zip(folders, (0, 0, 1), strict=True)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_no_point_is_tried_twice(tmp_path):
+    outcome = search(tmp_path, planned=plan(15))
+    tried = Counter(str(record.candidate) for record in outcome.records)
+    assert max(tried.values()) == 1
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_any_number_of_slots_is_filled_and_runs_the_planned_trials(tmp_path, slots):
+    runner = FakeRunner(slots=slots)
+    live = []
+    runner.before_advance = lambda: live.append(len(runner.live))
+    outcome = search(tmp_path, runner, planned=plan(10))
+    assert len(outcome.records) == 10
+    assert live[0] == slots
+    assert not runner.live
+
+
+def test_a_poor_trial_is_stopped_at_a_rung_and_a_good_one_is_not(tmp_path):
+    outcome = search(tmp_path, planned=plan(20))
+    pruned = [record for record in outcome.records if record.state == "pruned"]
+    complete = [record for record in outcome.records if record.state == "complete"]
+    assert pruned
+    assert all(record.reports[-1].step < 20 for record in pruned)
+    assert all(record.value == record.reports[-1].metrics[METRIC] for record in pruned)
+    assert max(record.value for record in pruned) < outcome.best.value
+    assert all([report.step for report in record.reports] == [5, 10, 20] for record in complete)
+
+
+def test_one_strong_warm_start_does_not_stop_everything_after_it(tmp_path):
+    perfect = candidate(learning_rate=BEST_LEARNING_RATE["lora"])
+    outcome = search(tmp_path, about=settings(space=space("lora"), warm_starts=(perfect,)), planned=plan(12))
+    sampled = [record for record in outcome.records if record.origin == "sampler"]
+    assert sum(record.state == "complete" for record in sampled) >= 4
+
+
+def test_a_wrong_recommendation_does_not_keep_the_search_from_what_is_good(tmp_path):
+    wrong = candidate(learning_rate=9e-2)
+    outcome = search(tmp_path, about=settings(warm_starts=(wrong,)), planned=plan(25))
+    assert outcome.recommended.value < 0.1
+    assert outcome.best.value > 0.7
+
+
+def test_the_recommendation_itself_is_never_pruned(tmp_path):
+    # Its first run is cut off; when it is run again there are complete trials to be compared with.
+    runner = FakeRunner(slots=2)
+    poor = candidate(learning_rate=9e-2)
+    ends = iter([False] * 4)
+    about = settings(warm_starts=(poor, candidate()))
+    search(tmp_path, runner, about=about, planned=plan(3), interrupted=lambda: next(ends, True))
+    outcome = search(tmp_path, about=about, planned=plan(20))
+    assert outcome.recommended.state == "complete"
+
+
+@pytest.mark.parametrize("kind", ["out-of-memory", "nan-loss", "unsupported", "error"])
+def test_a_failed_trial_is_a_result_and_the_search_goes_on(tmp_path, kind):
+    runner = FakeRunner(fails=lambda spec: kind if spec.candidate.method == "ia3" else None)
+    outcome = search(tmp_path, runner, planned=plan(12))
+    failed = [record for record in outcome.records if record.state == "failed"]
+    assert failed
+    assert len(outcome.records) == 12
+    assert all(record.value is None for record in failed)
+    assert {(record.failure.kind, record.failure.message) for record in failed} == {(kind, "ia3 cannot run")}
+
+
+def test_a_failure_of_the_recommendation_does_not_end_the_search(tmp_path):
+    runner = FakeRunner(fails=lambda spec: "out-of-memory" if spec.number == 0 else None)
+    outcome = search(tmp_path, runner)
+    assert outcome.recommended.state == "failed"
+    assert outcome.best.number != 0
+
+
+def test_the_sampler_keeps_away_from_what_does_not_run(tmp_path):
+    about = settings(space=space("lora", "ia3", "p-tuning"))
+    methods = [
+        record.candidate.method
+        for record in search(tmp_path, FakeRunner(fails=only("ia3")), about=about, planned=plan(40)).records
+    ]
+    assert methods[20:].count("ia3") < 20 / 3
+
+
+def test_when_all_trials_fail_the_commonest_reason_is_said_in_one_line(tmp_path):
+    runner = FakeRunner(fails=lambda spec: "nan-loss" if spec.number == 0 else "out-of-memory")
+    with pytest.raises(
+        AdvisorError, match=r"all 6 trials failed, 5 of them with out-of-memory: .* cannot run"
+    ) as caught:
+        search(tmp_path, runner)
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+    assert len(read_records(tmp_path / "trials.jsonl")) == 6
+
+
+def test_a_value_that_is_not_a_number_is_a_failure_not_a_crash(tmp_path):
+    runner = FakeRunner(level=lambda candidate: math.nan if candidate.method == "ia3" else 0.5)
+    outcome = search(tmp_path, runner, planned=plan(10))
+    failed = [record for record in outcome.records if record.state == "failed"]
+    assert failed
+    assert all("f1 is not a number" in record.failure.message for record in failed)
+
+
+def test_the_search_stops_before_its_time_is_over(tmp_path):
+    # A trial takes 20 s of the fake clock: two fit, the first rung of a third does too, but not all of it.
+    outcome = search(tmp_path, planned=plan(50, time_limit_s=48))
+    assert outcome.stopped == "time"
+    assert len(outcome.records) == 2
+    assert outcome.duration_s <= 48
+
+
+def test_time_counts_over_all_runs_of_a_study(tmp_path):
+    first = search(tmp_path, planned=plan(50, time_limit_s=48))
+    second = search(tmp_path, planned=plan(50, time_limit_s=48))
+    assert second == first
+    third = search(tmp_path, planned=plan(50, time_limit_s=100))
+    assert len(third.records) > len(first.records)
+    assert 48 < third.duration_s <= 100
+
+
+def test_when_time_ends_in_the_first_trial_what_it_had_learned_is_the_result(tmp_path):
+    outcome = search(tmp_path, planned=plan(50, time_limit_s=12))
+    assert outcome.stopped == "time"
+    assert [(record.state, record.reports[-1].step) for record in outcome.records] == [("pruned", 10)]
+    assert outcome.best == outcome.recommended == outcome.records[0]
+    assert (tmp_path / "trials" / "0" / "adapter").is_dir()
+
+
+def test_no_time_for_a_single_rung_is_said(tmp_path):
+    with pytest.raises(AdvisorError, match="ran out of time after 0 s, before any trial reached its first rung"):
+        search(tmp_path, planned=plan(50, time_limit_s=0))
+
+
+def test_an_interrupted_search_ends_at_the_next_rung_with_what_is_finished(tmp_path):
+    runner = FakeRunner()
+    outcome = search(tmp_path, runner, interrupted=lambda: len(runner.started) == 3)
+    assert outcome.stopped == "interrupted"
+    assert [record.number for record in outcome.records] == [0, 1]
+    again = search(tmp_path)
+    assert again.stopped == "trials"
+    assert again.records[:2] == outcome.records
+    assert again.records[2].origin == "retry"
+    assert len(again.records) == 6
+
+
+def test_events_tell_starts_rungs_ends_and_the_time_left(tmp_path):
+    events: list[SearchEvent] = []
+    outcome = search(tmp_path, events=events, planned=plan(4))
+    started = [event for event in events if isinstance(event, TrialStarted)]
+    rungs = [event for event in events if isinstance(event, RungReached)]
+    finished = [event for event in events if isinstance(event, TrialFinished)]
+    assert [event.spec.number for event in started] == [0, 1, 2, 3]
+    assert [event.record for event in finished] == list(outcome.records)
+    assert [event.rung for event in rungs if event.spec.number == 0] == [0, 1]
+    assert started[0].progress.eta_s is None
+    # One of four trials of 20 s is done.
+    assert finished[0].progress.eta_s == pytest.approx(60)
+    assert finished[-1].progress.eta_s == 0
+    assert finished[-1].progress.best_number == outcome.best.number
+
+
+def test_other_settings_on_the_same_folder_are_refused_by_name(tmp_path):
+    search(tmp_path)
+    before = (tmp_path / "trials.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"seed: 0 then, 1 now.*--output"):
+        search(tmp_path, about=settings(seed=1))
+    assert (tmp_path / "trials.jsonl").read_bytes() == before
+
+
+def test_a_full_disk_ends_the_search_in_one_line_and_it_can_go_on(tmp_path):
+    runner = FakeRunner()
+
+    def refuse(number: int, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    runner.save = refuse  # type: ignore[method-assign]
+    with pytest.raises(AdvisorError, match="No space left on device"):
+        search_on_disk(tmp_path, runner)
+    assert len(search_on_disk(tmp_path, FakeRunner()).records) == 3
