@@ -1,0 +1,66 @@
+"""The HTML report: one file that asks nothing of the network, with everything from outside escaped.
+
+Escaping is Jinja's autoescape; a content security policy stands behind it: scripts run only when their hash is
+the one written here, and nothing at all may be fetched.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from advisor.report.forest import forest
+from advisor.report.formatting import visible
+from advisor.report.page import Page
+
+
+def render_html(page: Page) -> str:
+    """Return the report as one self-contained HTML document."""
+    scripts = [_plotly(), _template_file("report.js")] if page.charts else [_template_file("report.js")]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            page=page,
+            forest=forest(page.differences),
+            figures={chart.name: chart.figure for chart in page.charts},
+            css=Markup(_template_file("report.css")),
+            scripts=[Markup(script) for script in scripts],
+            script_hashes=[_hash(script) for script in scripts],
+        )
+    )
+
+
+def _hash(script: str) -> str:
+    """Return the source expression of a content security policy that allows exactly this inline script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode('utf-8')).digest()).decode('ascii')}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("advisor.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Every value that a template prints goes through here before it is escaped.
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
+    return environment
+
+
+def _template_file(name: str) -> str:
+    return (files("advisor.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    script: str = get_plotlyjs()
+    if "</script" in script.lower():
+        raise RuntimeError("plotly.js holds a closing script tag and cannot be written into a page")
+    return script.replace("\r\n", "\n")

@@ -1,0 +1,122 @@
+"""Code that loads the saved adapter for the head in question: what a reader copies first.
+
+It needs PEFT and transformers only, and reads one example exactly as training did. Not covered: batches.
+"""
+
+from advisor.candidates import Candidate
+from advisor.catalog.tasks import Head, Task, find_task, head_of
+from advisor.report.run_folder import RunFolder
+
+AUTO_CLASSES: dict[Head, str] = {
+    "sequence-classification": "ModelForSequenceClassification",
+    "causal-lm": "ModelForCausalLM",
+    "seq2seq-lm": "ModelForSeq2SeqLM",
+}
+_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+def loading_code(run: RunFolder, folder: str = "best_adapter") -> str | None:
+    """Return Python that loads the adapter of a finished run and answers one example.
+
+    Args:
+        run: The run; None is returned while it has no best trial.
+        folder: Where the adapter is, as seen from where the code will run.
+    """
+    contender = run.contender("best trial")
+    if run.result is None or contender is None or contender.candidate is None:
+        return None
+    labels = {label for facts in run.result.data.values() for label in facts.label_counts}
+    return code_for(find_task(run.result.task), contender.candidate, n_labels=len(labels), folder=folder)
+
+
+def code_for(task: Task, candidate: Candidate, *, n_labels: int, folder: str) -> str:
+    """Return the code for a task, a candidate and a number of labels (unused by language models)."""
+    head = head_of(task, candidate.architecture)
+    full = candidate.method == "full"
+    model_class = ("Auto" if full else "AutoPeft") + AUTO_CLASSES[head]
+    classes = ["AutoTokenizer"] + ([model_class] if full else [])
+    arguments = ["folder", f'dtype="{_DTYPES[candidate.precision]}"']
+    if head == "sequence-classification":
+        classes.append("AutoConfig")
+        arguments += [] if full else [f"num_labels={n_labels}"]
+    if candidate.quantization is not None and not full:
+        classes.append("BitsAndBytesConfig")
+        arguments.append("quantization_config=quantization")
+    lines = ["import torch"] if head == "causal-lm" else []
+    lines += [] if full else [f"from peft import {model_class}"]
+    lines += [f"from transformers import {', '.join(sorted(classes))}", "", f'folder = "{folder}"']
+    if "BitsAndBytesConfig" in classes:
+        lines += _quantization(candidate, head)
+    lines += [
+        f"model = {model_class}.from_pretrained({', '.join(arguments)}).eval()",
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "",
+    ]
+    use = {"sequence-classification": _classify, "causal-lm": _continue, "seq2seq-lm": _translate}[head]
+    return "\n".join(lines + use(task, candidate))
+
+
+def _quantization(candidate: Candidate, head: Head) -> list[str]:
+    """Return the lines that store the base weights as they were stored in training."""
+    settings = [f"load_in_{candidate.quantization}=True"]
+    if candidate.quantization == "4bit":
+        settings += [
+            'bnb_4bit_quant_type="nf4"',
+            "bnb_4bit_use_double_quant=True",
+            f'bnb_4bit_compute_dtype="{_DTYPES[candidate.precision]}"',
+        ]
+    if head == "sequence-classification":
+        settings.append('llm_int8_skip_modules=["classifier", "score", "classification_head"]')
+    return ["quantization = BitsAndBytesConfig(", *(f"    {setting}," for setting in settings), ")"]
+
+
+def _classify(task: Task, candidate: Candidate) -> list[str]:
+    names = {"pair": ["code1", "code2"], "retrieval": ["query", "code"]}.get(task.form, ["code"])
+    # Tokenizers of decoders put nothing between the two texts of a pair.
+    between = ", '\\n\\n' + " if candidate.architecture == "decoder-only" else ", "
+    return [
+        *(f'{name} = "..."' for name in names),
+        f"inputs = tokenizer({between.join(names)}, {_cut(candidate)})",
+        "labels = AutoConfig.from_pretrained(folder).id2label",
+        "print(labels[model(**inputs.to(model.device)).logits.argmax().item()])",
+    ]
+
+
+def _translate(task: Task, candidate: Candidate) -> list[str]:
+    """Return the lines for an encoder-decoder: source in, target out."""
+    return [
+        'source = "..."',
+        f"inputs = tokenizer(source, {_cut(candidate)})",
+        f"output = model.generate(**inputs.to(model.device), {_greedy(task)})",
+        "print(tokenizer.decode(output[0], skip_special_tokens=True).strip())",
+    ]
+
+
+def _continue(task: Task, candidate: Candidate) -> list[str]:
+    """Return the lines for a decoder: the source in its frame, each part tokenized by itself as in training."""
+    before, after = _frame(task)
+    parts = ['tokenizer("")["input_ids"]'] + ([f"ids({before!r})"] if before else [])
+    parts += [f"ids(source)[-{candidate.max_seq_length}:]", f"ids({after!r})"]
+    return [
+        "def ids(text):",
+        '    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]',
+        "",
+        'source = "..."',
+        f"prompt = {' + '.join(parts)}",
+        f"output = model.generate(torch.tensor([prompt], device=model.device), {_greedy(task)})",
+        "print(tokenizer.decode(output[0, len(prompt):], skip_special_tokens=True).strip())",
+    ]
+
+
+def _cut(candidate: Candidate) -> str:
+    return f'truncation=True, max_length={candidate.max_seq_length}, split_special_tokens=True, return_tensors="pt"'
+
+
+def _greedy(task: Task) -> str:
+    return f"do_sample=False, num_beams=1, max_new_tokens={task.max_target_length}"
+
+
+def _frame(task: Task) -> tuple[str, str]:
+    """Return what stands around the source of a decoder; a test holds it equal to what training used."""
+    before = f"# {task.instruction}\n" if task.instruction else ""
+    return before, "\n# " if task.slug == "code-summarization" else "\n\n### Answer:\n"

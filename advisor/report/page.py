@@ -1,0 +1,253 @@
+"""Everything the report says, in its order, as plain values; `html_page` and `markdown` only lay it out."""
+
+from dataclasses import dataclass
+
+from advisor.catalog.tasks import TASKS
+from advisor.recommendation import Confidence
+from advisor.report.charts import Figure, curves_figure, history_figure
+from advisor.report.examples import Examples, choose_examples
+from advisor.report.formatting import NONE, duration, gib, listed, method_title, metric_title, moment, number, plural
+from advisor.report.limits import data_warnings, limits
+from advisor.report.loading import loading_code
+from advisor.report.memory import Memory, compare_memory
+from advisor.report.reasons import CitedReason, cite_reasons
+from advisor.report.run_folder import RunFolder
+from advisor.report.tables import (
+    Fact,
+    Table,
+    comparison_table,
+    configuration,
+    curves_table,
+    data_table,
+    ranked_table,
+    rejected_table,
+    trials_table,
+)
+from advisor.report.verdict import Verdict, best_so_far, judge
+from advisor.result import Difference, TuningResult
+from advisor.spec import Budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommended:
+    """The recommendation with its reasons, runners-up and what was dropped."""
+
+    summary: str
+    confidence: Confidence
+    configuration: tuple[Fact, ...]
+    reasons: tuple[CitedReason, ...]
+    runners_up: Table | None
+    rejected: Table | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A figure with its heading, a sentence for those who cannot see it, and the numbers behind it."""
+
+    name: str
+    title: str
+    description: str
+    figure: Figure
+    table: Table | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The report. Parts that an unfinished study lacks are None."""
+
+    task: str
+    verdict: Verdict
+    stamp: str
+    comparison: Table | None
+    differences: tuple[Difference, ...]
+    loading: str | None
+    asked: tuple[Fact, ...]
+    data: Table | None
+    warnings: tuple[str, ...]
+    recommended: Recommended | None
+    memory: Memory
+    tried: str
+    charts: tuple[Chart, ...]
+    trials: Table
+    best_title: str
+    best: tuple[Fact, ...]
+    examples: Examples | None
+    reload_check: str | None
+    limits: tuple[str, ...]
+    reproduction: tuple[Fact, ...]
+    command: str | None
+
+
+def build_page(run: RunFolder) -> Page:
+    """Return the page of a run, finished or not."""
+    result = run.result
+    metric = primary_metric(run)
+    best = run.trial(result.best_trial) if result else best_so_far(run.trials)
+    return Page(
+        task=task_title(run),
+        verdict=judge(run),
+        stamp=_stamp(run),
+        comparison=comparison_table(result) if result else None,
+        differences=_shown_differences(result),
+        loading=loading_code(run),
+        asked=_asked(run, metric),
+        data=data_table(result.data) if result else None,
+        warnings=(*_recorded_warnings(result), *data_warnings(result.data)) if result else (),
+        recommended=_recommended(run),
+        memory=compare_memory(run),
+        tried=_tried(run),
+        charts=_charts(run, metric),
+        trials=trials_table(run, metric),
+        best_title=f"Configuration of trial {best.number}, the best{'' if result else ' so far'}" if best else "",
+        best=configuration(best.candidate) if best else (),
+        examples=choose_examples(run),
+        reload_check=_reload_check(result) if result else None,
+        limits=limits(run),
+        reproduction=_reproduction(result) if result else (),
+        command=result.command if result else None,
+    )
+
+
+def primary_metric(run: RunFolder) -> str:
+    """Return the metric the search maximises: from the plan, or from the task while there is no result."""
+    if run.result is not None:
+        return run.result.plan.primary_metric
+    task = TASKS.get(run.recommendation.task)
+    return task.primary_metric if task else "metric"
+
+
+def task_title(run: RunFolder) -> str:
+    """Return the task's name for people, its slug where the catalogue does not know it."""
+    slug = run.result.task if run.result else run.recommendation.task
+    return TASKS[slug].title if slug in TASKS else slug
+
+
+def _stamp(run: RunFolder) -> str:
+    if run.result is None:
+        last = max((trial.started_at for trial in run.trials), default="")
+        begun = f", the last begun {moment(last)}" if last else ""
+        return f"not finished; {plural(len(run.trials), 'trial')} on record{begun}"
+    return f"finished {moment(run.result.finished_at)} · {run.result.device} · {plural(len(run.trials), 'trial')}"
+
+
+def _shown_differences(result: TuningResult | None) -> tuple[Difference, ...]:
+    if result is None:
+        return ()
+    primary = [d for d in result.differences if d.metric == result.plan.primary_metric]
+    return tuple(sorted(primary, key=lambda d: d.against != "recommendation"))
+
+
+def _recorded_warnings(result: TuningResult) -> tuple[str, ...]:
+    """Return what was found odd when the data were read, in records that have it."""
+    return tuple(str(line) for line in getattr(result, "warnings", ()))
+
+
+def _asked(run: RunFolder, metric: str) -> tuple[Fact, ...]:
+    slug = run.result.task if run.result else run.recommendation.task
+    facts = [
+        Fact(name="Task", value=f"{task_title(run)} ({slug})"),
+        Fact(name="Primary metric", value=f"{metric_title(metric)}, higher is better"),
+        Fact(name="Memory budget", value=_budget(run.recommendation.budget)),
+    ]
+    if run.result is None:
+        return tuple(facts)
+    plan = run.result.plan
+    limit = f", {duration(plan.time_limit_s)} at most" if plan.time_limit_s is not None else ", no time limit"
+    return (*facts, Fact(name="Search budget", value=f"{plural(plan.n_trials, 'trial')} at most{limit}"))
+
+
+def _budget(budget: Budget) -> str:
+    said = [f"{budget.vram_gib:g} GiB of device memory"] if budget.vram_gib is not None else []
+    said += [budget.gpu] if budget.gpu is not None else []
+    return ", ".join(said) or "not given"
+
+
+def _recommended(run: RunFolder) -> Recommended | None:
+    if not run.recommendation.candidates:
+        return None
+    first = run.recommendation.candidates[0]
+    return Recommended(
+        summary=(
+            f"{method_title(first.method)} on {first.base_model}, in {first.precision}"
+            + (f" with {first.quantization} base weights" if first.quantization else "")
+            + (f", about {gib(first.estimate.peak_memory_bytes)} of memory by estimate" if first.estimate else "")
+            + "."
+        ),
+        confidence=first.confidence,
+        configuration=configuration(first.candidate),
+        reasons=cite_reasons(first.reasons),
+        runners_up=ranked_table(run.recommendation),
+        rejected=rejected_table(run.recommendation),
+    )
+
+
+def _tried(run: RunFolder) -> str:
+    states = {state: sum(t.state == state for t in run.trials) for state in ("complete", "pruned", "failed")}
+    counted = listed([f"{n} {state}" for state, n in states.items() if n])
+    said = f"{plural(len(run.trials), 'trial')}{f': {counted}' if counted else ''}."
+    if run.result is None:
+        return said
+    plan = run.result.plan
+    rungs = ", ".join(str(step) for step in plan.rung_steps)
+    return (
+        f"{said} Planned were {plan.n_trials}; the search took {duration(run.result.search_duration_s)}. Points were "
+        f"proposed by {plan.sampler}, each reported at the optimizer steps {rungs}. {plan.pruner} stopped those that "
+        "lay behind the others at a step; when the time is up, trials still under way are stopped too. Both are "
+        "called pruned."
+    )
+
+
+def _charts(run: RunFolder, metric: str) -> tuple[Chart, ...]:
+    charts = []
+    best = best_so_far(run.trials)
+    history = history_figure(run, metric)
+    title = metric_title(metric)
+    if history is not None:
+        ending = f"; the highest is {number(best.value)}, trial {best.number}" if best else ""
+        charts.append(
+            Chart(
+                name="history",
+                title="Search history",
+                description=f"{title} on the validation split of each of {plural(len(run.trials), 'trial')}{ending}. "
+                "Numbers are in the table of trials.",
+                figure=history,
+            )
+        )
+    curves = curves_figure(run, metric)
+    if curves is not None:
+        charts.append(
+            Chart(
+                name="curves",
+                title="Learning curves",
+                description=f"{title} on the validation split against optimizer steps, one line a trial; pruned "
+                "trials dashed, failed ones dotted.",
+                figure=curves,
+                table=curves_table(run.trials, metric),
+            )
+        )
+    return tuple(charts)
+
+
+def _reload_check(result: TuningResult) -> str:
+    check = result.reload_check
+    found = (
+        f"{metric_title(check.metric)} {check.reloaded:.6f} when loaded by PEFT alone in a fresh process, against "
+        f"{check.expected:.6f} before (tolerance {check.tolerance:g})."
+    )
+    if check.passed:
+        return f"Passed: the saved adapter gives its result again. {found}"
+    return f"Failed: the saved adapter does not give its result again. {found} Do not use it."
+
+
+def _reproduction(result: TuningResult) -> tuple[Fact, ...]:
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
+    return (
+        Fact(name="Seed", value=str(result.seed)),
+        Fact(name="Device", value=result.device),
+        Fact(name="Finished", value=result.finished_at),
+        Fact(name="Versions", value=versions or NONE),
+        *(
+            Fact(name=f"SHA-256 of {split}", value=f"{facts.sha256}  {facts.path}", code=True)
+            for split, facts in result.data.items()
+        ),
+    )

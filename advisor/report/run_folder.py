@@ -1,0 +1,102 @@
+"""The records of a run folder, read once for the report and the model card."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from advisor import records
+from advisor.errors import DataError
+from advisor.recommendation import Recommendation
+from advisor.result import Contender, TuningResult
+from advisor.trial import Prediction, TrialRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """What `tune` left in a folder.
+
+    Attributes:
+        recommendation: What the search started from.
+        trials: Finished trials in the order they ended.
+        result: None while the study is not finished.
+        predictions: All predictions on the test split by contender, see `predictions_name`; may be empty.
+    """
+
+    recommendation: Recommendation
+    trials: tuple[TrialRecord, ...]
+    result: TuningResult | None
+    predictions: Mapping[str, tuple[Prediction, ...]]
+
+    def contender(self, name: str) -> Contender | None:
+        """Return a row of the final comparison by name, None when there is none."""
+        rows = self.result.contenders if self.result else ()
+        return next((row for row in rows if row.name == name), None)
+
+    def trial(self, number: int | None) -> TrialRecord | None:
+        """Return a trial by number, None when it is not among the records."""
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+    def predictions_of(self, name: str) -> tuple[Prediction, ...]:
+        """Return a contender's predictions: the whole split where saved, else the few in its evaluation."""
+        contender = self.contender(name)
+        return self.predictions.get(predictions_name(name)) or (contender.evaluation.predictions if contender else ())
+
+
+def predictions_name(contender: str) -> str:
+    """Return the stem of a contender's file in `predictions/`: "best trial" is in best-trial.jsonl."""
+    return "-".join("".join(c if c.isalnum() else " " for c in contender.lower()).split())
+
+
+def read_run_folder(folder: Path) -> RunFolder:
+    """Read and check every record of a run folder.
+
+    Raises:
+        DataError: Not a folder that `tune` wrote, or a record in it is broken.
+    """
+    if not (folder / "recommendation.json").is_file():
+        raise DataError(f"{folder}: not a run folder (no recommendation.json in it); give the folder that `tune` wrote")
+    if not (folder / "trials.jsonl").is_file():
+        raise DataError(f"{folder}: no trials.jsonl in it, so there is nothing to report yet; run `tune` first")
+    result = folder / "result.json"
+    return RunFolder(
+        recommendation=records.read(Recommendation, folder / "recommendation.json"),
+        trials=read_lines(TrialRecord, folder / "trials.jsonl"),
+        result=records.read(TuningResult, result) if result.is_file() else None,
+        predictions={
+            predictions_name(path.stem): read_lines(Prediction, path)
+            for path in sorted((folder / "predictions").glob("*.jsonl"))
+        },
+    )
+
+
+def read_lines(cls: type[T], path: Path) -> tuple[T, ...]:
+    """Read one record per line; a last line without its line end was cut by a killed process and is left out.
+
+    Raises:
+        DataError: The file cannot be read, or a whole line is not a record of type `cls`.
+    """
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.__class__.__name__}: {error})") from error
+    read = [_record(cls, line, f"{path}:{i}") for i, line in enumerate(lines, start=1) if line.strip()]
+    if last.strip():
+        with suppress(DataError):  # cut in the middle; the trial is run again when the study is resumed
+            read.append(_record(cls, last, f"{path}:{len(lines) + 1}"))
+    return tuple(read)
+
+
+def _record(cls: type[T], line: bytes, where: str) -> T:
+    try:
+        plain = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not valid JSON ({error})") from error
+    try:
+        return records.from_plain(cls, plain)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error

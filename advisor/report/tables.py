@@ -1,0 +1,300 @@
+"""Tables of the report as plain text cells; the HTML and the Markdown page lay out the same ones."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from advisor.candidates import Candidate
+from advisor.recommendation import Recommendation
+from advisor.report.formatting import (
+    NONE,
+    duration,
+    gib,
+    interval,
+    metric_title,
+    number,
+    plural,
+    settings,
+    share,
+    signed,
+    visible,
+)
+from advisor.report.run_folder import RunFolder
+from advisor.report.verdict import best_so_far, outcome
+from advisor.result import DatasetFacts, TuningResult
+from advisor.trial import TrialRecord
+
+LABELS_SHOWN = 12
+TRAINING_SETTINGS = ("learning_rate", "num_epochs", "weight_decay", "warmup_ratio", "lr_scheduler_type")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column; "number" is set right with figures of equal width, "code" in a fixed-width font."""
+
+    title: str
+    kind: Literal["text", "number", "code"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row; the row that matters is set in bold."""
+
+    cells: tuple[str, ...]
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with its caption."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A name and a value."""
+
+    name: str
+    value: str
+    code: bool = False
+
+
+def comparison_table(result: TuningResult) -> Table:
+    """Return the final comparison on the test split, best trial first."""
+    primary = result.plan.primary_metric
+    others = sorted({name for row in result.contenders for name in row.evaluation.metrics} - {primary})
+    differences = {d.against: d for d in result.differences if d.metric == primary}
+    rows = []
+    for row in sorted(result.contenders, key=lambda row: (row.name != "best trial", row.name != "recommendation")):
+        difference = differences.get(row.name)
+        rows.append(
+            Row(
+                cells=(
+                    row.name + (f" (trial {row.trial})" if row.trial is not None else ""),
+                    *(number(row.evaluation.metrics.get(name)) for name in (primary, *others)),
+                    signed(difference.value) if difference else NONE,
+                    interval(difference.low, difference.high) if difference else NONE,
+                    outcome(difference) if difference else NONE,
+                    f"{row.evaluation.n_examples:,}",
+                ),
+                strong=row.name == "best trial",
+            )
+        )
+    return Table(
+        caption="Final comparison on the test split",
+        columns=(
+            Column(title="Contender"),
+            *(Column(title=_headline(metric_title(name)), kind="number") for name in (primary, *others)),
+            Column(title=f"Best minus this ({metric_title(primary)})", kind="number"),
+            Column(title="95 % interval", kind="number"),
+            Column(title="Best is"),
+            Column(title="Examples", kind="number"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def data_table(data: Mapping[str, DatasetFacts]) -> Table:
+    """Return the splits as they were read."""
+    order = {"train": 0, "valid": 1, "test": 2}
+    rows = [
+        Row(
+            cells=(
+                split,
+                facts.path,
+                f"{facts.n_examples:,}",
+                label_balance(facts.label_counts),
+                NONE if facts.median_tokens is None else f"{facts.median_tokens:,.0f}",
+                f"{facts.truncated:,} ({share(facts.truncated, facts.n_examples)})",
+                facts.sha256[:12],
+            )
+        )
+        for split, facts in sorted(data.items(), key=lambda item: order.get(item[0], 3))
+    ]
+    return Table(
+        caption="Data as it was read",
+        columns=(
+            Column(title="Split"),
+            Column(title="File", kind="code"),
+            Column(title="Examples", kind="number"),
+            Column(title="Labels"),
+            Column(title="Median tokens", kind="number"),
+            Column(title="Truncated", kind="number"),
+            Column(title="SHA-256 (first 12)", kind="code"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def label_balance(counts: Mapping[str, int]) -> str:
+    """Return labels with count and share, the commonest first; many labels are cut."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{label}: {n:,} ({share(n, total)})" for label, n in ordered[:LABELS_SHOWN]]
+    if len(ordered) > LABELS_SHOWN:
+        shown.append(f"and {plural(len(ordered) - LABELS_SHOWN, 'more label')}")
+    return ", ".join(shown) or NONE
+
+
+def ranked_table(recommendation: Recommendation) -> Table | None:
+    """Return the runners-up of the recommendation, None when there is only one candidate."""
+    rows = [
+        Row(
+            cells=(
+                str(ranked.rank),
+                ranked.base_model,
+                ranked.method,
+                settings(ranked.hyperparameters),
+                precision_text(ranked.candidate),
+                gib(ranked.estimate.peak_memory_bytes) if ranked.estimate else NONE,
+                ranked.confidence,
+            )
+        )
+        for ranked in recommendation.candidates[1:]
+    ]
+    columns = (
+        Column(title="Rank", kind="number"),
+        Column(title="Base model", kind="code"),
+        Column(title="Method", kind="code"),
+        Column(title="Hyperparameters", kind="code"),
+        Column(title="Precision"),
+        Column(title="Estimated peak memory", kind="number"),
+        Column(title="Confidence"),
+    )
+    return Table(caption="Runners-up", columns=columns, rows=tuple(rows)) if rows else None
+
+
+def rejected_table(recommendation: Recommendation) -> Table | None:
+    """Return what was looked at and dropped, None when nothing was."""
+    rows = [
+        Row(
+            cells=(
+                dropped.base_model,
+                dropped.method,
+                dropped.precision + (f", {dropped.quantization} weights" if dropped.quantization else ""),
+                gib(dropped.estimate.peak_memory_bytes) if dropped.estimate else NONE,
+                dropped.reason,
+            )
+        )
+        for dropped in recommendation.rejected
+    ]
+    columns = (
+        Column(title="Base model", kind="code"),
+        Column(title="Method", kind="code"),
+        Column(title="Precision"),
+        Column(title="Estimated peak memory", kind="number"),
+        Column(title="Why it was dropped"),
+    )
+    return Table(caption="Looked at and dropped", columns=columns, rows=tuple(rows)) if rows else None
+
+
+def precision_text(candidate: Candidate) -> str:
+    """Return the precision, with the storage of the base weights where quantized."""
+    return candidate.precision + (f", {candidate.quantization} weights" if candidate.quantization else "")
+
+
+def trials_table(run: RunFolder, metric: str) -> Table:
+    """Return all trials in the order of their numbers."""
+    best = run.result.best_trial if run.result else getattr(best_so_far(run.trials), "number", None)
+    several_bases = len({trial.candidate.base_model for trial in run.trials}) > 1
+    rows = [
+        Row(
+            cells=(
+                str(trial.number),
+                {"recommendation": "warm\u00a0start", "sampler": "sampler", "retry": "run\u00a0again"}[trial.origin],
+                *((trial.candidate.base_model,) if several_bases else ()),
+                trial.candidate.method,
+                settings(_searched(trial, run.trials)),
+                _state(trial),
+                number(trial.value),
+                str(max((report.step for report in trial.reports), default=0)),
+                duration(max((report.duration_s for report in trial.reports), default=None)),
+                gib(measured_peak(trial)),
+            ),
+            strong=trial.number == best,
+        )
+        for trial in sorted(run.trials, key=lambda trial: trial.number)
+    ]
+    columns = (
+        Column(title="Trial", kind="number"),
+        Column(title="Origin"),
+        *((Column(title="Base model", kind="code"),) if several_bases else ()),
+        Column(title="Method", kind="code"),
+        Column(title="What differs", kind="code"),
+        Column(title="State"),
+        Column(title=f"{metric_title(metric)} (validation)", kind="number"),
+        Column(title="Steps", kind="number"),
+        Column(title="Time", kind="number"),
+        Column(title="Measured peak", kind="number"),
+    )
+    return Table(caption="All trials; the best in bold", columns=columns, rows=tuple(rows))
+
+
+def measured_peak(trial: TrialRecord) -> int | None:
+    """Return the highest measured peak memory of a trial in bytes, None when it was not measured."""
+    return max((r.peak_memory_bytes for r in trial.reports if r.peak_memory_bytes is not None), default=None)
+
+
+def configuration(candidate: Candidate) -> tuple[Fact, ...]:
+    """Return everything that fixes a candidate, training settings after the method's own."""
+    own = {k: v for k, v in candidate.hyperparameters.items() if k not in TRAINING_SETTINGS}
+    training = {k: v for k, v in candidate.hyperparameters.items() if k in TRAINING_SETTINGS}
+    return (
+        Fact(name="base_model", value=candidate.base_model, code=True),
+        Fact(name="method", value=candidate.method, code=True),
+        *(Fact(name=name, value=_whole(value), code=True) for name, value in (own | training).items()),
+        Fact(name="batch_size", value=str(candidate.batch_size), code=True),
+        Fact(name="max_seq_length", value=f"{candidate.max_seq_length} tokens", code=True),
+        Fact(name="precision", value=precision_text(candidate), code=True),
+    )
+
+
+def curves_table(trials: Iterable[TrialRecord], metric: str) -> Table | None:
+    """Return the validation metric of every trial at every step it reported, None when nothing was reported."""
+    steps = sorted({r.step for trial in trials for r in trial.reports if metric in r.metrics})
+    rows = []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        values = {r.step: r.metrics.get(metric) for r in trial.reports}
+        rows.append(Row(cells=(str(trial.number), trial.state, *(number(values.get(step)) for step in steps))))
+    columns = (
+        Column(title="Trial", kind="number"),
+        Column(title="State"),
+        *(Column(title=f"step {step}", kind="number") for step in steps),
+    )
+    caption = f"{metric_title(metric)} on the validation split by optimizer step"
+    return Table(caption=caption, columns=columns, rows=tuple(rows)) if steps else None
+
+
+def _headline(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _whole(value: object) -> str:
+    """Write a value so that it can be typed again: all figures, text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _state(trial: TrialRecord) -> str:
+    if trial.failure is not None:
+        return f"{trial.state}: {trial.failure.kind}, {_first_line(trial.failure.message)}"
+    if trial.state == "pruned":
+        last = max((report.step for report in trial.reports), default=0)
+        return f"pruned at step {last}"
+    return trial.state
+
+
+def _first_line(text: str) -> str:
+    first = visible(text).strip().split("\n")[0]
+    return first if len(first) <= 160 else first[:159] + "…"
+
+
+def _searched(trial: TrialRecord, trials: tuple[TrialRecord, ...]) -> Mapping[str, object]:
+    """Keep the hyperparameters in which the trials of this method differ, and always the learning rate."""
+    alike = [other.candidate.hyperparameters for other in trials if other.candidate.method == trial.candidate.method]
+    mine = trial.candidate.hyperparameters
+    differing = {name for name in mine if any(other.get(name) != mine[name] for other in alike)}
+    return {name: value for name, value in mine.items() if name in differing or name == "learning_rate"}

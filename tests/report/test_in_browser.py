@@ -1,0 +1,121 @@
+"""The HTML report in a real browser: no error, no request, readable on a phone, hostile text inert."""
+
+import shutil
+
+import pytest
+
+from advisor.report import write_report
+from tests.report import fixtures
+from tests.report.browser import CHROMIUM, DRIVER, open_browser
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None, reason="needs the programs chromium and chromedriver on the path"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with open_browser(tmp_path_factory.mktemp("profile")) as opened:
+        opened.run("return 1")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    html, _ = write_report(fixtures.write_run(tmp_path_factory.mktemp("run")))
+    return html
+
+
+def opened(browser, path, **how):
+    """Load a page and return what the console said and which addresses it asked for."""
+    browser.console()
+    browser.requests()
+    browser.open(path, **how)
+    return browser.console(), [url for url in browser.requests() if not url.startswith(("chrome:", "data:"))]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_asks_for_nothing_and_complains_about_nothing(browser, report, dark):
+    assert opened(browser, report, dark=dark) == ([], [report.as_uri()])
+
+
+def test_charts_are_drawn_in_the_colours_of_the_scheme(browser, report):
+    colours = []
+    for dark in (False, True):
+        browser.open(report, dark=dark)
+        assert browser.run("return document.querySelectorAll('.plot-container').length") == 2
+        colours.append(browser.run("return getComputedStyle(document.querySelector('.xtick text')).fill"))
+    assert colours[0] != colours[1]
+
+
+def test_charts_follow_when_the_scheme_changes(browser, report):
+    browser.open(report)
+    before = browser.run("return getComputedStyle(document.querySelector('.xtick text')).fill")
+    browser.devtools("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.run("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))")
+    assert browser.run("return getComputedStyle(document.querySelector('.xtick text')).fill") != before
+
+
+@pytest.mark.parametrize("width", [320, 390, 1200])
+def test_the_page_never_scrolls_sideways(browser, report, width):
+    browser.open(report, width=width)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_code_can_be_copied_with_a_button(browser, report):
+    browser.open(report)
+    assert browser.run("return document.querySelectorAll('.snippet button').length") == 2
+    browser.run("document.querySelector('.snippet button').click()")
+    assert browser.run("return getSelection().toString()").startswith("from peft import")
+
+
+def test_text_has_enough_contrast_in_both_schemes(browser, report):
+    # WCAG 2.2, success criterion 1.4.3: 4.5 to 1 for text of normal size.
+    script = """
+      const level = (rgb) => rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+      const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+      const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+          const found = parse(getComputedStyle(at).backgroundColor);
+          if (found.length < 4 || found[3] > 0) return found.slice(0, 3);
+        }
+        return [255, 255, 255];
+      };
+      const low = [];
+      for (const element of document.querySelectorAll("main *")) {
+        if (!element.textContent.trim() || element.closest("svg, .js-plotly-plot, noscript")) continue;
+        const ink = parse(getComputedStyle(element).color).slice(0, 3);
+        const [a, b] = [level(ink), level(ground(element))].sort((x, y) => y - x);
+        if ((a + 0.05) / (b + 0.05) < 4.5) low.push(element.tagName + ": " + element.textContent.trim().slice(0, 40));
+      }
+      return low;
+    """
+    for dark in (False, True):
+        browser.open(report, dark=dark)
+        assert browser.run(script) == []
+
+
+def test_hostile_text_runs_nothing_and_asks_for_nothing(browser, tmp_path):
+    html, _ = write_report(fixtures.write_run(tmp_path, fixtures.hostile_run()))
+    console, requests = opened(browser, html, width=390)
+    assert console == []
+    assert requests == [html.as_uri()]
+    assert browser.run("return document.querySelectorAll('img, iframe, a').length") == 0
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+
+
+def test_a_script_that_slips_in_is_stopped_by_the_policy(browser, report, tmp_path):
+    changed = tmp_path / "changed.html"
+    shutil.copy(report, changed)
+    html = changed.read_text(encoding="utf-8")
+    slipped = (
+        '<img src="http://localhost:9/x" onerror="document.title=`owned`"><script>document.title = "owned"</script>'
+        '<script>fetch("http://localhost:9/leak")</script><link rel="stylesheet" href="http://localhost:9/x.css">'
+    )
+    changed.write_text(html.replace("<main>", f"<main>{slipped}"), encoding="utf-8")
+    console, _ = opened(browser, changed)
+    assert browser.run("return document.title") != "owned"
+    assert len(console) >= 4
+    # Blocked before the network; a request that went out would have failed with net::ERR_CONNECTION_REFUSED.
+    assert all("Content Security Policy" in line for line in console)

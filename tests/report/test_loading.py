@@ -1,0 +1,145 @@
+"""The code that the report tells readers to copy: it runs, with PEFT and transformers alone."""
+
+import contextlib
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from advisor.catalog.tasks import TASKS, find_task, head_of
+from advisor.report.loading import _frame, code_for, loading_code
+from advisor.training.examples import Example
+from advisor.training.prompts import prompt_of
+from advisor.training.tokens import Lengths, Tokenizing
+from tests.models import save_tiny_base_model, tiny_tokenizer
+from tests.report import fixtures
+
+LABELS = {0: "first", 1: "second", 2: "third"}
+AUTO = {
+    "sequence-classification": (AutoModelForSequenceClassification, "SEQ_CLS"),
+    "causal-lm": (AutoModelForCausalLM, "CAUSAL_LM"),
+    "seq2seq-lm": (AutoModelForSeq2SeqLM, "SEQ_2_SEQ_LM"),
+}
+
+
+def run(code):
+    """Run the code as a reader would and return what it prints and the model it made."""
+    names: dict[str, object] = {}
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "loading code", "exec"), names)
+    return out.getvalue(), names["model"]
+
+
+def saved_model(folder, task, architecture, method):
+    """Save a model with changed weights the way a run leaves it; return it."""
+    base = save_tiny_base_model(architecture, folder / "base")
+    head = head_of(task, architecture)
+    auto, task_type = AUTO[head]
+    labels = {"num_labels": 3, "id2label": LABELS} if head == "sequence-classification" else {}
+    model = auto.from_pretrained(base, **labels)
+    if method == "lora":
+        model = get_peft_model(model, LoraConfig(task_type=task_type, r=2, target_modules="all-linear"))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+    adapter = folder / "best_adapter"
+    model.save_pretrained(adapter)
+    AutoTokenizer.from_pretrained(base).save_pretrained(adapter)
+    if method == "lora" and labels:
+        model.get_base_model().config.save_pretrained(adapter)
+    return model
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("slug", "architecture"),
+    [
+        ("clone-detection", "encoder-only"),
+        ("defect-detection", "decoder-only"),
+        ("code-summarization", "decoder-only"),
+        ("code-summarization", "encoder-decoder"),
+    ],
+)
+def test_the_code_loads_exactly_the_weights_that_were_saved(tmp_path, slug, architecture, method):
+    task = find_task(slug)
+    expected = saved_model(tmp_path, task, architecture, method)
+    of = fixtures.candidate(architecture=architecture, method=method)
+    printed, model = run(code_for(task, of, n_labels=3, folder=str(tmp_path / "best_adapter")))
+    weights, loaded = expected.state_dict(), model.state_dict()
+    assert weights.keys() == loaded.keys()
+    # PEFT keeps the random head that the trained one replaces; it is never used and not saved.
+    used = {name: value for name, value in weights.items() if "original_module" not in name}
+    assert all(torch.equal(loaded[name], value) for name, value in used.items())
+    if task.kind == "non-generative":
+        assert printed.strip() in LABELS.values()
+
+
+@pytest.mark.parametrize(
+    ("slug", "architecture"),
+    [
+        ("clone-detection", "encoder-only"),
+        ("clone-detection", "decoder-only"),
+        ("defect-detection", "encoder-decoder"),
+        ("code-generation", "decoder-only"),
+        ("code-summarization", "decoder-only"),
+        ("code-summarization", "encoder-decoder"),
+    ],
+)
+def test_the_code_reads_an_example_as_training_did(slug, architecture):
+    task, tokenizer = find_task(slug), tiny_tokenizer(architecture)
+    head = head_of(task, architecture)
+    code1, code2 = " def add(a, b):\n    return a + b # </s>\n" * 4, "int sum(int a) { return a; }"
+    of = replace(fixtures.candidate(architecture=architecture), max_seq_length=20)
+    example = Example(example_id="1", text=code1, text_pair=code2 if task.form == "pair" else None, target="1")
+    rows = Tokenizing(tokenizer, task, head, () if task.kind == "generative" else ("0", "1")).split(
+        "test", [example], Lengths(source=20, target=task.max_target_length)
+    )
+    expected = rows.rows[0].input_ids[: rows.rows[0].prompt_length].tolist()
+    names = {"tokenizer": tokenizer, "code": code1, "code1": code1, "code2": code2, "source": code1}
+    code = code_for(task, of, n_labels=2, folder="x")
+    if head == "causal-lm":
+        lines = code[code.index("def ids") :].splitlines()
+        exec("\n".join(line for line in lines if not line.startswith(("source", "output", "print"))), names)
+        assert names["prompt"] == expected
+    else:
+        exec(next(line for line in code.splitlines() if line.startswith("inputs = ")), names)
+        assert names["inputs"]["input_ids"][0].tolist() == expected
+
+
+@pytest.mark.parametrize("architecture", ["encoder-only", "decoder-only"])
+def test_half_precision_runs_too(tmp_path, architecture):
+    task = find_task("defect-detection")
+    saved_model(tmp_path, task, architecture, "lora")
+    of = replace(fixtures.candidate(architecture=architecture), precision="bf16")
+    printed, _ = run(code_for(task, of, n_labels=3, folder=str(tmp_path / "best_adapter")))
+    assert printed.strip() in LABELS.values()
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_a_quantized_base_is_loaded_quantized(quantization):
+    of = replace(fixtures.candidate(architecture="decoder-only"), quantization=quantization, precision="bf16")
+    code = code_for(find_task("code-generation"), of, n_labels=0, folder="best_adapter")
+    compile(code, "loading code", "exec")
+    assert f"load_in_{quantization}=True" in code
+    assert "quantization_config=quantization" in code
+
+
+def test_every_task_has_the_frame_of_training():
+    for task in TASKS.values():
+        if task.kind == "generative":
+            assert _frame(task) == (prompt_of(task).before, prompt_of(task).after)
+
+
+def test_an_unfinished_study_has_nothing_to_load():
+    assert loading_code(fixtures.run_folder(result=None)) is None

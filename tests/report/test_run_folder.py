@@ -1,0 +1,76 @@
+"""Reading the records of a run folder."""
+
+import pytest
+
+from advisor.errors import DataError
+from advisor.report.run_folder import predictions_name, read_run_folder
+from tests.report import fixtures
+
+
+def test_every_record_is_read(tmp_path):
+    run = read_run_folder(fixtures.write_run(tmp_path))
+    assert run.trials == fixtures.trials()
+    assert run.recommendation == fixtures.recommendation()
+    assert run.result == fixtures.result()
+    assert run.predictions_of("best trial") == fixtures.predictions(5)
+
+
+def test_a_last_line_that_was_cut_is_left_out(tmp_path):
+    path = fixtures.write_run(tmp_path) / "trials.jsonl"
+    path.write_bytes(path.read_bytes()[:-40] + "é".encode()[:1])
+    assert read_run_folder(tmp_path).trials == fixtures.trials()[:-1]
+
+
+def test_a_whole_last_line_without_line_end_is_kept(tmp_path):
+    path = fixtures.write_run(tmp_path) / "trials.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert read_run_folder(tmp_path).trials == fixtures.trials()
+
+
+def test_line_separators_inside_text_do_not_end_a_line(tmp_path):
+    example = fixtures.predictions(5)[0]
+    path = fixtures.write_run(tmp_path) / "predictions" / "best-trial.jsonl"
+    path.write_text(
+        '{"example_id": "a\u2028b", "source": "x\u0085y", "expected": "1", "predicted": "1"}\n', encoding="utf-8"
+    )
+    (read,) = read_run_folder(tmp_path).predictions_of("best trial")
+    assert (read.example_id, read.source) == ("a\u2028b", "x\u0085y")
+    assert read != example
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = fixtures.write_run(tmp_path) / "trials.jsonl"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([lines[0], "{oops", *lines[2:]]))
+    with pytest.raises(DataError, match=r"trials\.jsonl:2: not valid JSON"):
+        read_run_folder(tmp_path)
+
+
+def test_a_field_of_the_wrong_type_is_named(tmp_path):
+    path = fixtures.write_run(tmp_path) / "trials.jsonl"
+    path.write_text(path.read_text().replace('"seed": 7', '"seed": "7"', 1))
+    with pytest.raises(DataError, match=r"trials\.jsonl:1: seed: expected int"):
+        read_run_folder(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["recommendation.json", "trials.jsonl"])
+def test_a_folder_that_tune_did_not_write_is_refused(tmp_path, missing):
+    (fixtures.write_run(tmp_path) / missing).unlink()
+    with pytest.raises(DataError, match=missing):
+        read_run_folder(tmp_path)
+
+
+def test_a_study_without_result_is_not_finished(tmp_path):
+    (fixtures.write_run(tmp_path) / "result.json").unlink()
+    assert read_run_folder(tmp_path).result is None
+
+
+def test_without_saved_predictions_the_few_in_the_result_are_used():
+    few = fixtures.predictions(2)[:3]
+    run = fixtures.run_folder(result=fixtures.result(examples=few))
+    assert run.predictions_of("best trial") == few
+    assert run.predictions_of("untuned base model") == ()
+
+
+def test_a_contender_s_predictions_have_a_file_name_without_blanks():
+    assert predictions_name("untuned base model") == "untuned-base-model"
