@@ -1,11 +1,23 @@
 """Combinations of base model, method, hyperparameters and precision that evidence supports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from advisor.catalog.base_models import BaseModel
+from advisor.catalog.dimensions import Scalar
+from advisor.catalog.methods import Method, derived_values
+from advisor.catalog.tasks import Head, Task, head_of
+from advisor.evidence.digest import Digest, Setting
 from advisor.spec import Architecture, Precision, Quantization
 
 Hyperparameters = Mapping[str, object]
+
+# QLoRA's authors halve the rate above 13B parameters (dettmers2023qlora-003).
+LARGE_MODEL_PARAMS = 13_000_000_000
+LARGE_MODEL_LEARNING_RATE = 1e-4
+LARGE_MODEL_EVIDENCE = "dettmers2023qlora-003"
+
+_MOST_EPOCHS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,7 @@ class Candidate:
         quantization: Storage of the frozen base weights, None when not quantized.
         batch_size: Examples per optimizer step.
         max_seq_length: Tokens of the (source) sequence kept.
+        micro_batch_size: Examples in memory at once; gradients add up to the batch size. None for the whole batch.
     """
 
     base_model: str
@@ -33,10 +46,87 @@ class Candidate:
     quantization: Quantization | None = None
     batch_size: int = 16
     max_seq_length: int = 512
+    micro_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.max_seq_length < 1:
             raise ValueError("batch_size and max_seq_length must be at least 1")
+        if self.micro_batch_size is not None and not 1 <= self.micro_batch_size <= self.batch_size:
+            raise ValueError(f"micro_batch_size must lie between 1 and the batch size of {self.batch_size}")
         learning_rate = self.hyperparameters.get("learning_rate")
         if not isinstance(learning_rate, (int, float)) or isinstance(learning_rate, bool) or not learning_rate > 0:
             raise ValueError(f"hyperparameters.learning_rate must be a positive number, not {learning_rate!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A base model with a method and its hyperparameters, before anything is known about memory.
+
+    Attributes:
+        model: The base model.
+        method: The method.
+        head: Task head the model gets.
+        hyperparameters: As in `Candidate`.
+        settings: The evidence behind hyperparameters that come from it.
+        max_seq_length: Tokens of the source kept.
+    """
+
+    model: BaseModel
+    method: Method
+    head: Head
+    hyperparameters: Mapping[str, Scalar]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    max_seq_length: int
+
+
+def possible(task: Task, model: BaseModel, method: Method) -> bool:
+    """Can this model, tuned with this method, do this task?
+
+    Encoder-only models cannot generate, and retrieval compares embeddings, which only encoders give.
+    """
+    architecture = model.architecture
+    if method.model_types is not None and model.model_type not in method.model_types:
+        return False
+    if task.kind == "generative" and architecture == "encoder-only":
+        return False
+    if task.form == "retrieval" and architecture != "encoder-only":
+        return False
+    return method.supports(architecture, head_of(task, architecture))
+
+
+def propose(task: Task, model: BaseModel, method: Method, digest: Digest) -> Proposal:
+    """Return the proposal of a possible pair, with hyperparameters from the evidence where there is some."""
+    settings = {
+        name: setting for name, setting in digest.settings.get(method.slug, {}).items() if name in method.defaults
+    }
+    return Proposal(
+        model=model, method=method, head=head_of(task, model.architecture), settings=settings,
+        hyperparameters=choose_hyperparameters(method, model, settings),
+        max_seq_length=min(task.max_seq_length, model.context_length or task.max_seq_length),
+    )  # fmt: skip
+
+
+def choose_hyperparameters(method: Method, model: BaseModel, settings: Mapping[str, Setting]) -> dict[str, Scalar]:
+    """Return the method's defaults overridden by the centre of the evidence, inside the method's ranges."""
+    chosen: dict[str, Scalar] = {}
+    for name, setting in settings.items():
+        chosen[name] = _snap(method, name, setting.value)
+    rate = chosen.get("learning_rate", method.hyperparameters(model.architecture)["learning_rate"])
+    if model.params > LARGE_MODEL_PARAMS and method.slug in ("lora", "dora", "rslora"):
+        rate = min(float(rate), LARGE_MODEL_LEARNING_RATE)
+    chosen["learning_rate"] = rate
+    return {**method.hyperparameters(model.architecture), **chosen, **derived_values(method.slug, chosen)}
+
+
+def _snap(method: Method, name: str, value: float) -> Scalar:
+    """Return the nearest value that the method's range allows, rounded for people."""
+    if name == "num_epochs":
+        return max(1, min(_MOST_EPOCHS, round(value)))
+    dimension = next((one for one in method.dimensions if one.name == name), None)
+    if dimension is None:
+        return value
+    if dimension.kind == "categorical":
+        numbers = [choice for choice in dimension.choices if isinstance(choice, (int, float))]
+        return min(numbers, key=lambda choice: abs(choice - value)) if numbers else dimension.choices[0]
+    clipped = min(max(value, dimension.low or 0.0), dimension.high or value)
+    return round(clipped) if dimension.kind == "int" else float(f"{clipped:.1g}")

@@ -97,7 +97,8 @@ def write(record: object, path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text to a file that appears whole or not at all (a crash leaves the old one)."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
+    # A lone surrogate (an undecodable path) becomes its escape, which JSON reads back as the same character.
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(path)
 
 

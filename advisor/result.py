@@ -131,6 +131,7 @@ class TuningResult:
         versions: Package versions and Python's.
         device: As in the plan.
         finished_at: ISO 8601 time (UTC).
+        warnings: What was odd about the data, one line each: overlaps between splits, dropped rows.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -148,6 +149,7 @@ class TuningResult:
     versions: Mapping[str, str]
     device: str
     finished_at: str
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

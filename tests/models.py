@@ -23,6 +23,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Architecture
 
 MAX_POSITIONS = 128
@@ -59,8 +60,9 @@ def save_tiny_base_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model(family, len(tokenizer), pad_token)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet_libraries():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -135,3 +135,9 @@ def test_a_trial_record_with_reports_and_a_failure_comes_back_the_same():
         failure=failure,
     )
     assert records.from_plain(TrialRecord, json.loads(records.dumps(record))) == record
+
+
+def test_text_that_is_no_unicode_survives_a_record(tmp_path: Path):
+    record = Outer(name="bad \udc80 path", kind="a", parts=(), by_name={}, free={})
+    records.write(record, tmp_path / "record.json")
+    assert records.read(Outer, tmp_path / "record.json") == record

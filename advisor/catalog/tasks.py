@@ -1,4 +1,9 @@
-"""Software-engineering tasks: what their examples look like and how they are scored."""
+"""Software-engineering tasks: what their examples look like and how they are scored.
+
+Sequence lengths are starting points: the CodeXGLUE recipes keep 400 tokens of each function for clone and
+defect detection and 256 for code search (evidence lu2021codexglue-004, -010, -013); the rest follows the
+kind of text. `tune` measures the lengths of the user's own data and says how many rows are cut.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -47,8 +52,7 @@ class Task:
 def head_of(task: Task, architecture: Architecture) -> Head:
     """Return the task head that a base model of this architecture gets for this task.
 
-    Raises:
-        UnknownNameError: Never; an encoder-only model cannot generate and is refused by `candidates`.
+    An encoder-only model cannot generate; such combinations are refused by `candidates`, not here.
     """
     if task.kind == "non-generative":
         return "sequence-classification"
@@ -66,17 +70,112 @@ def find_task(slug: str) -> Task:
     return TASKS[slug]
 
 
+def _labels(
+    slug: str, title: str, form: Form, metrics: tuple[Metric, ...], length: int = 512, tunable: bool = True
+) -> Task:
+    """Return a task whose answer is a label (or, for retrieval, a ranking)."""
+    return Task(
+        slug=slug, title=title, kind="non-generative", form=form, metrics=metrics, max_seq_length=length, tunable=tunable
+    )
+
+
+def _text(slug: str, title: str, metrics: tuple[Metric, ...], instruction: str, source: int, target: int) -> Task:
+    """Return a task whose answer is text of up to `target` tokens."""
+    return Task(
+        slug=slug, title=title, kind="generative", form="generation", metrics=metrics, instruction=instruction,
+        max_seq_length=source, max_target_length=target,
+    )  # fmt: skip
+
+
+_CLASSES: tuple[Metric, ...] = ("f1", "accuracy", "mcc")
+_PROSE: tuple[Metric, ...] = ("bleu", "rouge-l", "chrf")
+_CODE: tuple[Metric, ...] = ("exact-match", "bleu", "chrf")
+
 TASKS: dict[str, Task] = {
     task.slug: task
     for task in (
-        Task(
-            slug="clone-detection", title="Code clone detection", kind="non-generative", form="pair",
-            metrics=("f1", "accuracy"),
+        _labels("clone-detection", "Code clone detection", "pair", ("f1", "accuracy", "mcc")),
+        _labels("defect-detection", "Defect detection", "single", _CLASSES),
+        _labels("vulnerability-detection", "Vulnerability detection", "single", _CLASSES),
+        _labels("jit-defect-prediction", "Just-in-time defect prediction", "single", _CLASSES),
+        _labels("code-smell-detection", "Code smell detection", "single", _CLASSES),
+        _labels("flaky-test-classification", "Flaky test classification", "single", _CLASSES),
+        _labels("code-classification", "Code classification", "single", _CLASSES),
+        _labels("code-comment-classification", "Code comment classification", "multi-label", ("f1",), 128),
+        _labels("type-inference", "Type inference", "single", ("accuracy", "f1"), 256),
+        _labels("satd-identification", "Self-admitted technical debt identification", "single", _CLASSES, 128),
+        _labels("requirements-classification", "Requirements classification", "single", _CLASSES, 128),
+        _labels("log-anomaly-detection", "Log anomaly detection", "single", _CLASSES, 256),
+        _labels("method-name-consistency", "Method name consistency check", "single", _CLASSES, 256),
+        _labels("code-search", "Code search", "retrieval", ("mrr",), 256, tunable=False),
+        _labels("cloze-test", "Cloze test", "single", ("accuracy",), tunable=False),
+        _text(
+            "code-summarization", "Code summarization", _PROSE,
+            "Summarize this function in one sentence.", 256, 64,
         ),
-        Task(
-            slug="code-summarization", title="Code summarization", kind="generative", form="generation",
-            metrics=("bleu", "rouge-l"), instruction="Summarize this function in one sentence.",
-            max_seq_length=256, max_target_length=64,
+        _text(
+            "code-generation", "Code generation", _CODE,
+            "Write the code that does this.", 256, 256,
+        ),
+        _text(
+            "secure-code-generation", "Secure code generation", _CODE,
+            "Write secure code that does this.", 512, 256,
+        ),
+        _text(
+            "code-completion", "Code completion", ("exact-match", "chrf", "bleu"),
+            "Complete the next line of this code.", 512, 64,
+        ),
+        _text(
+            "code-translation", "Code translation", ("bleu", "exact-match", "chrf"),
+            "Translate this code into the other programming language.", 512, 512,
+        ),
+        _text(
+            "code-refinement", "Code refinement", _CODE,
+            "Rewrite this code without the bug.", 256, 256,
+        ),
+        _text(
+            "program-repair", "Program repair", _CODE,
+            "Fix the bug in this code.", 512, 512,
+        ),
+        _text(
+            "vulnerability-repair", "Vulnerability repair", _CODE,
+            "Fix the vulnerability in this code.", 512, 512,
+        ),
+        _text(
+            "code-review", "Code review comment generation", _PROSE,
+            "Write a review comment for this change.", 512, 128,
+        ),
+        _text(
+            "commit-message-generation", "Commit message generation", _PROSE,
+            "Write the commit message for this change.", 512, 64,
+        ),
+        _text(
+            "jit-comment-update", "Just-in-time comment update", ("exact-match", "bleu", "rouge-l"),
+            "Update the comment to match the changed code.", 512, 64,
+        ),
+        _text(
+            "method-naming", "Method name recommendation", ("exact-match", "chrf"),
+            "Give the method a name.", 256, 16,
+        ),
+        _text(
+            "unit-test-generation", "Unit test generation", ("bleu", "chrf", "exact-match"),
+            "Write a unit test for this code.", 512, 512,
+        ),
+        _text(
+            "assertion-generation", "Assertion generation", _CODE,
+            "Write the missing assertion of this test.", 512, 64,
+        ),
+        _text(
+            "unit-test-update", "Unit test update", _CODE,
+            "Update the test to match the changed code.", 512, 512,
+        ),
+        _text(
+            "log-parsing", "Log parsing", ("exact-match", "chrf"),
+            "Replace the variable parts of this log line by <*>.", 128, 128,
+        ),
+        _text(
+            "documentation-translation", "Documentation translation", ("bleu", "chrf"),
+            "Translate this text into English.", 256, 256,
         ),
     )
-}
+}  # fmt: skip

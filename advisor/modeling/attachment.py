@@ -54,13 +54,21 @@ class AttachedModel:
         A decoder's classifier reads the last token. It finds it by token id, but with a soft prompt it sees
         embeddings only and takes the last position.
         """
-        soft_prompt = isinstance(self.model, PeftModel) and self.model.active_peft_config.peft_type in (
+        is_classifier = self.base.request.head == "sequence-classification"
+        return "left" if is_classifier and self.padding_matters else "right"
+
+    @property
+    def padding_matters(self) -> bool:
+        """Does padding on the left change what the model says?
+
+        On a decoder PEFT puts a soft prompt before the padding and drops position ids, so the padding moves the
+        text away from the prompt. Rows of one length predicted together need no padding.
+        """
+        is_soft_prompt = isinstance(self.model, PeftModel) and self.model.active_peft_config.peft_type in (
             "PROMPT_TUNING",
             "P_TUNING",
         )
-        request = self.base.request
-        is_decoder_classifier = request.architecture == "decoder-only" and request.head == "sequence-classification"
-        return "left" if soft_prompt and is_decoder_classifier else "right"
+        return is_soft_prompt and self.base.request.architecture == "decoder-only"
 
     @property
     def forward_options(self) -> dict[str, bool]:
@@ -151,7 +159,8 @@ def load_adapter(base: BaseModel, candidate: Candidate, folder: Path) -> Attache
         snapshot.restore()
         if not isinstance(error, Exception) or isinstance(error, DataError) or is_out_of_memory(error):
             raise
-        raise DataError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise DataError(f"{folder}: cannot be loaded ({reason})") from error
     model.eval()
     return AttachedModel(base=base, model=model, _snapshot=snapshot)
 

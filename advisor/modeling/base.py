@@ -147,6 +147,7 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
         max_positions=_max_positions(model),
     )
     _check_complete(base, info)
+    _check_tokenizer(base)
     _set_pad_token(base)
     _freeze(base)
     return base
@@ -206,14 +207,29 @@ def _quantization_config(request: BaseRequest, device: torch.device) -> dict[str
 
 
 def _check_complete(base: BaseModel, info: dict[str, Any]) -> None:
-    new = {f"{name}." for name in base.head_modules}
-    missing = [
+    """Refuse weights that transformers would fill with random numbers, except those of a classification head."""
+    may_be_new = tuple(f"{name}." for name in base.head_modules)
+    mismatched = (key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
+    new = [
         key
-        for key in sorted(info["missing_keys"])
-        if not key.startswith(tuple(new)) and not any(part in key for part in _MAY_BE_NEW)
+        for key in sorted({*info["missing_keys"], *mismatched})
+        if not key.startswith(may_be_new) and not any(part in key for part in _MAY_BE_NEW)
     ]
-    if missing:
-        raise DataError(f"{base.request.base_model}: {len(missing)} weights are missing, such as {missing[0]}")
+    if new:
+        raise DataError(
+            f"{base.request.base_model}: {len(new)} weights are missing or of another shape, such as {new[0]}"
+        )
+
+
+def _check_tokenizer(base: BaseModel) -> None:
+    tokenizer, name = base.tokenizer, base.request.base_model
+    # Without tokenizer files transformers makes an empty tokenizer that turns every text into nothing.
+    known = set(tokenizer("def f(x): return x + 1", add_special_tokens=False)["input_ids"])
+    if not known - {tokenizer.unk_token_id}:
+        raise DataError(f"{name}: has no usable tokenizer; are its files (tokenizer.json, ...) missing?")
+    n_embeddings = next(base.model.get_input_embeddings().parameters()).shape[0]
+    if len(tokenizer) > n_embeddings:
+        raise DataError(f"{name}: the tokenizer has {len(tokenizer)} tokens, the model only {n_embeddings}")
 
 
 def _set_pad_token(base: BaseModel) -> None:

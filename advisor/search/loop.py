@@ -139,7 +139,9 @@ class Search:
             return "trials"
         if self._interrupted():
             return "interrupted"
-        if self._live:
+        if self._best() is None:
+            n_steps = 0  # the first result is worth a little more than the time that was given
+        elif self._live:
             n_steps = max(live.steps_to_next_rung for live in self._live.values())
         else:
             n_steps = self._settings.rung_steps[-1]

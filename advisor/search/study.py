@@ -105,7 +105,7 @@ def continue_study(storage: BaseStorage, settings: StudySettings, where: str) ->
 def sqlite_storage(path: Path) -> RDBStorage:
     """Open (or create) an SQLite storage."""
     # The path goes past the URL: `?`, `%` and braces in it would be read as something else there.
-    connect = partial(sqlite3.connect, path.resolve(), check_same_thread=False)
+    connect = partial(sqlite3.connect, path.resolve(), timeout=60.0, check_same_thread=False)
     return RDBStorage(f"sqlite:///{FILE_NAME}", engine_kwargs={"creator": connect})
 
 

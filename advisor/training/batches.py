@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from advisor.catalog.tasks import Head
-from advisor.training.tokens import IGNORED, Ids, TokenRow
+from advisor.training.frames import Ids
+from advisor.training.tokens import IGNORED, TokenRow
 
 Batch = dict[str, torch.Tensor]
 # Rows are sorted by length within windows of about this many, so that batches need little padding while the
@@ -46,10 +48,17 @@ def training_batches(lengths: Sequence[int], batch_size: int, seed: int) -> Iter
         yield from batches
 
 
-def evaluation_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Return row numbers in batches of similar length, the longest first (memory runs out at once or never)."""
+def evaluation_batches(lengths: Sequence[int], batch_size: int, *, same_length: bool = False) -> list[list[int]]:
+    """Return row numbers in batches of similar length, the longest first (memory runs out at once or never).
+
+    Args:
+        lengths: Tokens of each row.
+        batch_size: Most rows per batch.
+        same_length: Put only rows of one length together, so that nothing is padded.
+    """
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    groups = [list(rows) for _, rows in groupby(order, key=lengths.__getitem__)] if same_length else [order]
+    return [rows[first : first + batch_size] for rows in groups for first in range(0, len(rows), batch_size)]
 
 
 def collate(

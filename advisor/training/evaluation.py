@@ -63,7 +63,8 @@ def prediction_batches(
     attached: AttachedModel, rows: Sequence[TokenRow], batch_size: int = EVALUATION_BATCH_SIZE
 ) -> list[tuple[list[int], list[TokenRow]]]:
     """Return row numbers and rows of each batch."""
-    batches = evaluation_batches([row.prompt_length for row in rows], batch_size)
+    lengths = [row.prompt_length for row in rows]
+    batches = evaluation_batches(lengths, batch_size, same_length=attached.padding_matters)
     return [(numbers, [rows[number] for number in numbers]) for numbers in batches]
 
 

@@ -47,9 +47,7 @@ class Schedule:
         Raises:
             UnsupportedCandidateError: A value is not one that can be trained with.
         """
-        values = {
-            name: candidate.hyperparameters[name] for name in cls.__slots__ if name in candidate.hyperparameters
-        }
+        values = {name: candidate.hyperparameters[name] for name in cls.__slots__ if name in candidate.hyperparameters}
         kind = values.pop("lr_scheduler_type", "linear")
         kinds = [item.value for item in SchedulerType]
         if kind not in kinds:
@@ -184,9 +182,7 @@ class Training:
         self._optimizer.zero_grad(set_to_none=True)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type, dtype=DTYPES[self._precision], enabled=self._precision != "fp32"
-        )
+        return torch.autocast(self._device.type, dtype=DTYPES[self._precision], enabled=self._precision != "fp32")
 
 
 def _parameter_groups(attached: AttachedModel, weight_decay: float) -> list[dict[str, object]]:

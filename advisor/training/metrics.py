@@ -39,6 +39,8 @@ def _value(metric: Metric, expected: Sequence[str], predicted: Sequence[str], la
     if metric == "f1":
         return _f1(expected, predicted, label_names)
     if metric == "mcc":
+        if len({*expected, *predicted}) == 1:
+            return 0.0  # not defined; scikit-learn says 0 too, with a warning
         return float(matthews_corrcoef(list(expected), list(predicted)))
     if metric == "bleu":
         return float(bleu().corpus_score(list(predicted), [list(expected)]).score)

@@ -1,4 +1,4 @@
-"""Examples as token ids: tokenized once per split, cut to the lengths that a candidate asks for.
+"""Examples as token ids: tokenized once per split, then cut to the lengths that a candidate asks for.
 
 Text from a dataset is text: strings such as "</s>" or "<|endoftext|>" inside it do not become control tokens.
 
@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from advisor.catalog.tasks import Head, Task
 from advisor.errors import InputError
 from advisor.modeling.quiet import quiet_libraries
 from advisor.training.examples import Example
+from advisor.training.frames import Ids, frame_of, kept_of_pair, plain_ids
 from advisor.training.prompts import prompt_of
 
-Ids = NDArray[np.int32]
 IGNORED = -100  # label that PyTorch's cross entropy leaves out
 _LEAST_SOURCE_TOKENS = 8
 
@@ -126,7 +125,7 @@ class Tokenizing:
     task: Task
     head: Head
     label_names: tuple[str, ...]
-    _whole: dict[str, list[Ids]] = field(default_factory=dict)
+    _plain: dict[str, list[Ids]] = field(default_factory=dict)
     _cut: dict[tuple[str, Lengths], TokenizedSplit] = field(default_factory=dict)
 
     @property
@@ -154,42 +153,26 @@ class Tokenizing:
         return self._cut[key]
 
     def _classification(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
-        texts = [example.text for example in examples]
-        pairs = None
+        columns = [self._ids(f"{name} text", [example.text for example in examples])]
         if examples and examples[0].text_pair is not None:
-            between = "" if self._separates_pairs() else "\n\n"
-            pairs = [f"{between}{example.text_pair}" for example in examples]
-        whole = self.tokenizer(texts, pairs, split_special_tokens=True)
-        too_long = [number for number, ids in enumerate(whole["input_ids"]) if len(ids) > lengths.source]
-        source_lengths = [len(ids) for ids in whole["input_ids"]]
-        if too_long:
-            cut = self.tokenizer(
-                [texts[number] for number in too_long],
-                [pairs[number] for number in too_long] if pairs else None,
-                truncation="longest_first" if pairs else "only_first",
-                max_length=lengths.source,
-                split_special_tokens=True,
-            )
-            for column in whole:
-                for number, ids in zip(too_long, cut[column], strict=True):
-                    whole[column][number] = ids
+            pairs = [f"{self._between_pairs()}{example.text_pair}" for example in examples]
+            columns.append(self._ids(f"{name} text_pair", pairs))
+        frame = frame_of(self.tokenizer, len(columns))
+        room = lengths.source - frame.size
         class_ids = {label: number for number, label in enumerate(self.label_names)}
-        types = whole.get("token_type_ids")
-        rows = [
-            TokenRow(
-                input_ids=_ids(ids),
-                labels=_ids([class_ids[example.target]]),
-                prompt_length=len(ids),
-                token_type_ids=_ids(types[number]) if types else None,
-            )
-            for number, (ids, example) in enumerate(zip(whole["input_ids"], examples, strict=True))
-        ]
+        rows = []
+        for example, *texts in zip(examples, *columns, strict=True):
+            kept = (room,) if len(texts) == 1 else kept_of_pair(len(texts[0]), len(texts[1]), room)
+            ids, types = frame.around([text[:n] for text, n in zip(texts, kept, strict=True)])
+            label = _array([class_ids[example.target]])
+            rows.append(TokenRow(input_ids=ids, labels=label, prompt_length=len(ids), token_type_ids=types))
+        source_lengths = [sum(map(len, texts)) + frame.size for texts in zip(*columns, strict=True)]
         return TokenizedSplit(rows=rows, source_lengths=source_lengths, limit=lengths.source)
 
     def _causal(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
         before, after = self._prompt_parts()
-        sources = self._plain(f"{name} sources", [example.text for example in examples])
-        targets = self._plain(f"{name} targets", [example.target for example in examples])
+        sources = self._ids(f"{name} text", [example.text for example in examples])
+        targets = self._ids(f"{name} target", [example.target for example in examples])
         end = self.tokenizer.eos_token_id
         rows = []
         for source, target in zip(sources, targets, strict=True):
@@ -206,27 +189,22 @@ class Tokenizing:
         return TokenizedSplit(rows=rows, source_lengths=[len(source) for source in sources], limit=lengths.source)
 
     def _seq2seq(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
-        texts = [example.text for example in examples]
-        targets = [example.target for example in examples]
-        limits = {"truncation": True, "split_special_tokens": True, "padding": False}
-        sources = self.tokenizer(texts, max_length=lengths.source, **limits)["input_ids"]
-        labels = self.tokenizer(text_target=targets, max_length=lengths.target, **limits)["input_ids"]
-        long = [number for number, ids in enumerate(sources) if len(ids) >= lengths.source]
-        source_lengths = [len(ids) for ids in sources]
-        for number in long:
-            source_lengths[number] = len(self.tokenizer(texts[number], split_special_tokens=True)["input_ids"])
-        rows = [
-            TokenRow(input_ids=_ids(source), labels=_ids(target), prompt_length=len(source))
-            for source, target in zip(sources, labels, strict=True)
-        ]
+        sources = self._ids(f"{name} text", [example.text for example in examples])
+        targets = self._ids(f"{name} target", [example.target for example in examples])
+        frame, target_frame = frame_of(self.tokenizer, 1), frame_of(self.tokenizer, 1, as_target=True)
+        rows = []
+        for source, target in zip(sources, targets, strict=True):
+            ids, types = frame.around([source[: lengths.source - frame.size]])
+            labels, _ = target_frame.around([target[: lengths.target - target_frame.size]])
+            rows.append(TokenRow(input_ids=ids, labels=labels, prompt_length=len(ids), token_type_ids=types))
+        source_lengths = [len(source) + frame.size for source in sources]
         return TokenizedSplit(rows=rows, source_lengths=source_lengths, limit=lengths.source)
 
-    def _plain(self, key: str, texts: list[str]) -> list[Ids]:
-        """Return ids without any special token; remembered, since lengths are cut afterwards."""
-        if key not in self._whole:
-            ids = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            self._whole[key] = [_ids(row) for row in ids]
-        return self._whole[key]
+    def _ids(self, column: str, texts: list[str]) -> list[Ids]:
+        """Return plain ids of a column; remembered, since lengths are cut afterwards."""
+        if column not in self._plain:
+            self._plain[column] = plain_ids(self.tokenizer, texts)
+        return self._plain[column]
 
     def _prompt_parts(self) -> tuple[Ids, Ids]:
         """Return ids before and after the source, with the token that the tokenizer starts every text with."""
@@ -235,12 +213,12 @@ class Tokenizing:
         start = [number for number in self.tokenizer("")["input_ids"] if number not in ends]
         before = self.tokenizer(prompt.before, add_special_tokens=False)["input_ids"] if prompt.before else []
         after = self.tokenizer(prompt.after, add_special_tokens=False)["input_ids"]
-        return _ids([*start, *before]), _ids(after)
+        return _array([*start, *before]), _array(after)
 
-    def _separates_pairs(self) -> bool:
-        tokenizer = self.tokenizer
-        return tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add(pair=False)
+    def _between_pairs(self) -> str:
+        """Return what must be put between two texts because the tokenizer puts nothing there."""
+        return "" if len(frame_of(self.tokenizer, 2).parts[1]) else "\n\n"
 
 
-def _ids(values: Sequence[int]) -> Ids:
+def _array(values: Sequence[int]) -> Ids:
     return np.asarray(values, dtype=np.int32)

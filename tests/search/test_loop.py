@@ -245,11 +245,17 @@ def test_time_counts_over_all_runs_of_a_study(tmp_path):
 
 
 def test_when_time_ends_in_the_first_trial_what_it_had_learned_is_the_result(tmp_path):
-    outcome = search(tmp_path, planned=plan(50, time_limit_s=12))
+    outcome = search(tmp_path, planned=plan(50, time_limit_s=8))
     assert outcome.stopped == "time"
     assert [(record.state, record.reports[-1].step) for record in outcome.records] == [("pruned", 10)]
     assert outcome.best == outcome.recommended == outcome.records[0]
     assert (tmp_path / "trials" / "0" / "adapter").is_dir()
+
+
+def test_the_first_trial_may_run_past_a_limit_that_it_has_not_reached_yet(tmp_path):
+    outcome = search(tmp_path, planned=plan(50, time_limit_s=12))
+    assert outcome.stopped == "time"
+    assert [(record.state, record.reports[-1].step) for record in outcome.records] == [("complete", 20)]
 
 
 def test_no_time_for_a_single_rung_is_said(tmp_path):

@@ -43,6 +43,7 @@ class RankedCandidate:
     estimate: Estimate | None
     confidence: Confidence
     reasons: tuple[Reason, ...]
+    micro_batch_size: int | None = None
 
     @property
     def candidate(self) -> Candidate:
@@ -56,6 +57,7 @@ class RankedCandidate:
             quantization=self.quantization,
             batch_size=self.batch_size,
             max_seq_length=self.max_seq_length,
+            micro_batch_size=self.micro_batch_size,
         )
 
 
@@ -83,6 +85,5 @@ class Recommendation:
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"schema_version {self.schema_version} is not {SCHEMA_VERSION}; make the file anew with `recommend --json`"
-            )
+            expected = f"schema_version {self.schema_version} is not {SCHEMA_VERSION}"
+            raise ValueError(f"{expected}; make the file anew with `recommend --json`")

@@ -1,0 +1,83 @@
+"""GPUs: how much memory training may take on each, and which arithmetic it has."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from advisor.catalog.files import read_rows
+from advisor.errors import UnknownNameError
+
+# Bytes that a desktop, the driver's own structures and fragmentation may hold: no datasheet states them. Where
+# the total shown by nvidia-smi is known it is 94 % (T4, A10, L4, L40S) to 100 % of the marketing figure, so 93 % is
+# the safe side when it is not. The CUDA context is part of the estimate (feasibility.memory), not of this margin.
+USABLE_SHARE = 0.93
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU model.
+
+    Attributes:
+        name: Name in the catalogue.
+        aliases: Lower-case names that mean the same.
+        vram_gb: Memory in marketing gigabytes.
+        vram_usable_gib: Total shown by nvidia-smi in GiB, None when not seen.
+        supports_bf16: Native bfloat16; None when not known.
+        vendor: "nvidia", "amd" or "apple".
+        notes: Oddities.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    vram_gb: float
+    vram_usable_gib: float | None
+    supports_bf16: bool | None
+    vendor: str
+    notes: str = ""
+
+    @property
+    def usable_gib(self) -> float:
+        """GiB that training may take."""
+        if self.vram_usable_gib is not None:
+            return self.vram_usable_gib
+        return usable_gib(self.vram_gb)
+
+
+def usable_gib(vram: float) -> float:
+    """GiB that training may take of a device sold (or given) as `vram` GB or GiB."""
+    return vram * USABLE_SHARE
+
+
+def all_gpus() -> tuple[Gpu, ...]:
+    """Return every GPU of the catalogue."""
+    return tuple(_catalogue())
+
+
+def find_gpu(name: str) -> Gpu:
+    """Return the GPU of that name or alias (letter case, hyphens and "NVIDIA" do not matter).
+
+    Raises:
+        UnknownNameError: No such GPU; the message has the nearest names.
+    """
+    wanted = _plain(name)
+    for gpu in _catalogue():
+        if wanted in {_plain(known) for known in (gpu.name, *gpu.aliases)}:
+            return gpu
+    raise UnknownNameError("GPU", name, [gpu.name for gpu in _catalogue()], "or give its memory in GiB with --vram")
+
+
+def _plain(name: str) -> str:
+    words = name.lower().replace("-", " ").replace("_", " ").split()
+    return " ".join(word for word in words if word not in ("nvidia", "geforce", "tesla", "amd"))
+
+
+@cache
+def _catalogue() -> tuple[Gpu, ...]:
+    return tuple(_from_row(row) for row in read_rows("gpus.jsonl"))
+
+
+def _from_row(row: dict[str, Any]) -> Gpu:
+    return Gpu(
+        name=row["name"], aliases=tuple(row["aliases"]), vram_gb=row["vram_gb"], vram_usable_gib=row["vram_usable_gib"],
+        supports_bf16=row["supports_bf16"], vendor=row["vendor"], notes=row["notes"] or "",
+    )  # fmt: skip

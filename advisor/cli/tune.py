@@ -1,0 +1,92 @@
+"""`peft-advisor tune`: search around a recommendation on the user's data."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from advisor.tuning.request import DEFAULT_TRIALS
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(name="tune")
+@click.argument("recommendation", metavar="[RECOMMENDATION.json]", required=False, type=_FILE)
+@click.option("--task", metavar="TASK", help="Task, where no RECOMMENDATION.json is given.")
+@click.option("--model", metavar="PATH_OR_ID", help="Base model: hub id or local folder; goes with --task.")
+@click.option("--train", metavar="FILE", type=_FILE, help="Data to train on (JSON Lines, CSV or Parquet).")
+@click.option("--valid", metavar="FILE", type=_FILE, help="Data that decides between trials.")
+@click.option("--test", metavar="FILE", type=_FILE, help="Data that judges the winner and the baselines, once.")
+@click.option("--method", "methods", metavar="METHOD", multiple=True, help="Only this PEFT method; may be repeated.")
+@click.option("--trials", metavar="N", type=int, help=f"Trials at most, over all runs.  [default: {DEFAULT_TRIALS}]")
+@click.option("--time", "time_limit", metavar="DURATION", help="Time at most, such as 30m, 90s or 1h30m.")
+@click.option("--max-steps", metavar="N", type=int, help="Optimizer steps of a trial at most.")
+@click.option("--output", metavar="DIR", type=_FILE, help="Run folder.  [default: studies/<task>-<model>]")
+@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of data order, weights and sampler.")
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best there is]")
+@click.option("--demo", is_flag=True, help="Make data and tune a tiny model that is included: minutes, no network.")
+def command(
+    recommendation: Path | None,
+    task: str | None,
+    model: str | None,
+    train: Path | None,
+    valid: Path | None,
+    test: Path | None,
+    methods: tuple[str, ...],
+    trials: int | None,
+    time_limit: str | None,
+    max_steps: int | None,
+    output: Path | None,
+    seed: int,
+    device: str | None,
+    demo: bool,
+) -> None:
+    """Search around the proposal with short trials on your data; keep the best adapter.
+
+    RECOMMENDATION.json is what `recommend --output` wrote; its best candidate is the first trial. The same command
+    again continues a study that was interrupted. Ctrl-C ends the search at the next rung, twice ends it at once.
+    """
+    # PyTorch's forward and backward pass have a team of threads each. By default a team that has nothing to do spins
+    # and takes the cores from whoever works: on two busy cores 10 steps of the demonstration took 68 s, with this 11.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from advisor.tuning import TuningRequest, prepare
+    from advisor.tuning.demonstration import Demonstration
+    from advisor.tuning.durations import parse_duration
+
+    time_limit_s = parse_duration(time_limit) if time_limit is not None else None
+    if demo:
+        needless = {"a recommendation file": recommendation, "--model": model}
+        demonstration = Demonstration.of(task, output, needless | {"--train": train, "--valid": valid, "--test": test})
+        task, model, output = demonstration.task, demonstration.base_model, demonstration.folder
+        train, valid, test = demonstration.files.values()
+        trials = demonstration.size.n_trials if trials is None else trials
+        time_limit_s = demonstration.size.time_limit_s if time_limit_s is None else time_limit_s
+        max_steps = demonstration.size.max_steps if max_steps is None else max_steps
+    request = TuningRequest(
+        recommendation=recommendation,
+        task=task,
+        base_model=model,
+        train=train,
+        valid=valid,
+        test=test,
+        methods=methods,
+        n_trials=DEFAULT_TRIALS if trials is None else trials,
+        time_limit_s=time_limit_s,
+        max_steps=max_steps,
+        output=output,
+        seed=seed,
+        device=device,
+        command=shlex.join(["peft-advisor", *sys.argv[1:]]),
+    )
+    if demo:
+        click.echo(f"Data of the demonstration: {demonstration.folder / 'data'}", err=True)
+        demonstration.write_data(request)
+    run = prepare(request)
+
+    from advisor.cli.tune_view import TuneView, show_result  # not before the input is found good: it loads Optuna
+
+    with TuneView() as view:
+        run.finish(view)
+    show_result(run.folder)

@@ -1,0 +1,143 @@
+"""The score that candidates are ranked by, and the pick of a varied few.
+
+Score = how the method stands + how strong the base model is + how well the architecture was studied - costs.
+
+- Method: its Bradley-Terry log-odds on the task for the architecture (`evidence.standings`), less the margin for
+  scarce evidence, times 2.
+- Base model: its rating at the ability that the task needs (`evidence.base_model_strength`), less the same
+  margin, times 0.7: what a model can do when prompted carries over to what it can do when tuned, but not in full.
+- Architecture: half the log of its graded number of papers on the task against the best-studied one.
+- Nothing published about the method on this task and architecture: less 0.25.
+- Costs: 0.1 per doubling of parameters beyond 1B (quality), 0.45 per doubling when memory or speed is preferred;
+  0.1 for a quantized base; 0.05 per halving of the examples in memory below 4; what a trait costs the user.
+
+The weights are judgement, kept here in one place. Nothing in the score is a measured quality of the candidate; only
+`tune` measures.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from advisor.candidates import Proposal
+from advisor.catalog.base_models import BaseModel, Trait
+from advisor.catalog.methods import Method
+from advisor.evidence.base_model_strength import BaseModelStrength
+from advisor.evidence.digest import Digest
+from advisor.feasibility.fit import COMFORTABLE_MICRO_BATCH, Fit
+from advisor.spec import Architecture, Preference
+
+_METHOD_SHARE = 2.0
+_BASE_MODEL_SHARE = 0.7
+_ARCHITECTURE_SHARE = 0.5
+_NO_EVIDENCE_COST = 0.25
+# Per doubling of the base model's parameters.
+_SIZE_COST: dict[Preference, float] = {"quality": 0.1, "memory": 0.45, "speed": 0.45}
+# Below this a smaller model is no advantage.
+_SMALL: dict[Preference, float] = {"quality": 1e9, "memory": 1e7, "speed": 1e7}
+# Soft prompts lengthen every sequence, DoRA computes a norm per layer: 26 % longer than LoRA (peft2026comparison-006).
+_SLOW_METHODS = {"prompt-tuning": 0.3, "p-tuning": 0.2, "dora": 0.25, "prefix-tuning": 0.1}
+_QUANTIZED_COST: dict[Preference, float] = {"quality": 0.1, "memory": 0.0, "speed": 0.4}
+_SMALL_BATCH_COST = 0.05
+_TRAIT_COST: dict[Trait, float] = {"gated": 0.3, "multimodal": 0.8, "linear-attention": 0.4, "post-trained": 0.2}
+# Not proposed unless the user names the model: loading would run foreign code, or adapters would miss most weights.
+NOT_OFFERED: tuple[Trait, ...] = ("remote-code", "mixture-of-experts")
+
+# A further line about the same base model, family, architecture or method must be that much better to come before
+# something new, for each line that is there already.
+_SAME_MODEL, _SAME_FAMILY, _SAME_ARCHITECTURE, _SAME_METHOD = 0.6, 0.3, 0.1, 0.05
+_LEAST_FOR_SECOND_METHOD = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A base model with a method, and its score without the costs that depend on memory."""
+
+    model: BaseModel
+    method: Method
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A proposal that fits, and its score."""
+
+    proposal: Proposal
+    fit: Fit
+    score: float
+
+
+def score_of(
+    model: BaseModel,
+    method: Method,
+    digests: Mapping[Architecture, Digest],
+    strengths: Mapping[str, BaseModelStrength],
+    prefer: Preference,
+) -> float:
+    """Return the score of a base model with a method, without the costs that depend on memory."""
+    standing = digests[model.architecture].standings[method.slug]
+    score = _METHOD_SHARE * standing.cautious - (0.0 if standing.support else _NO_EVIDENCE_COST)
+    score += _BASE_MODEL_SHARE * base_model_score(model, strengths)
+    score += _ARCHITECTURE_SHARE * _architecture_score(model.architecture, digests)
+    score -= _SIZE_COST[prefer] * math.log2(max(1.0, model.params / _SMALL[prefer]))
+    if prefer == "speed":
+        score -= _SLOW_METHODS.get(method.slug, 0.0)
+    return score - sum(_TRAIT_COST.get(trait, 0.0) for trait in model.traits)
+
+
+def cost_of(fit: Fit, prefer: Preference) -> float:
+    """Return what the way of training costs in score."""
+    cost = _QUANTIZED_COST[prefer] if fit.quantization else 0.0
+    return cost + _SMALL_BATCH_COST * max(0.0, math.log2(COMFORTABLE_MICRO_BATCH / fit.micro_batch_size))
+
+
+def base_model_score(model: BaseModel, strengths: Mapping[str, BaseModelStrength]) -> float:
+    """Return the rating of a base model less the margin; the margin alone when nothing is known."""
+    known = strengths.get(model.hf_id)
+    return known.cautious if known else -1.0
+
+
+def pick(scored: Iterable[Scored], top: int) -> list[Scored]:
+    """Return the best few, preferring something new over one more variant of the same.
+
+    Of three or more, one is another method on the first base model: whoever settles on the model sees the choice
+    that is left, and `tune` starts from both.
+
+    Args:
+        scored: Feasible candidates.
+        top: How many to return at most.
+    """
+    rest = sorted(scored, key=lambda one: (-one.score, one.proposal.model.hf_id, one.proposal.method.slug))
+    picked: list[Scored] = []
+    everything = list(rest)
+    while rest and len(picked) < top:
+        best = max(rest, key=lambda one: one.score - _sameness(one.proposal, picked))
+        rest.remove(best)
+        picked.append(best)
+    if top >= _LEAST_FOR_SECOND_METHOD and not any(_is_other_method(one, picked[0]) for one in picked):
+        others = [one for one in everything if _is_other_method(one, picked[0])]
+        picked = [*picked[: top - 1], *others[:1]] if others else picked
+    return picked
+
+
+def _is_other_method(one: Scored, first: Scored) -> bool:
+    return one.proposal.model.hf_id == first.proposal.model.hf_id and one.proposal.method != first.proposal.method
+
+
+def _sameness(proposal: Proposal, picked: list[Scored]) -> float:
+    cost = 0.0
+    for one in picked:
+        if one.proposal.model.hf_id == proposal.model.hf_id:
+            cost += _SAME_MODEL
+        elif one.proposal.model.family == proposal.model.family:
+            cost += _SAME_FAMILY
+        if one.proposal.model.architecture == proposal.model.architecture:
+            cost += _SAME_ARCHITECTURE
+        if one.proposal.method.slug == proposal.method.slug:
+            cost += _SAME_METHOD
+    return cost
+
+
+def _architecture_score(architecture: Architecture, digests: Mapping[Architecture, Digest]) -> float:
+    most = max(digest.architecture_papers for digest in digests.values())
+    return math.log((digests[architecture].architecture_papers + 0.5) / (most + 0.5))

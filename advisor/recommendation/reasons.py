@@ -1,0 +1,197 @@
+"""Why each choice was made, in sentences that cite evidence, and say so where there is none."""
+
+from collections.abc import Iterator, Mapping
+
+from advisor.candidates import LARGE_MODEL_EVIDENCE, LARGE_MODEL_LEARNING_RATE, LARGE_MODEL_PARAMS, Proposal
+from advisor.catalog.base_models import TRAIT_NOTES, BaseModel
+from advisor.catalog.methods import METHODS
+from advisor.catalog.tasks import Task
+from advisor.evidence.base_model_strength import BaseModelStrength, ability_of
+from advisor.evidence.digest import Digest, Setting, Standing, Tally
+from advisor.feasibility.fit import BATCH_EVIDENCE, Device, Fit
+from advisor.recommendation.records import Confidence, Reason
+from advisor.spec import GIB, Architecture
+
+# Graded papers on exactly this task, method and architecture: two comparisons read in full are much.
+_HIGH, _MEDIUM = 1.75, 0.75
+
+_ABILITY_NAMES = {
+    "classify": "code classification", "search": "code search", "describe": "describing code",
+    "generate": "writing code", "repair": "repairing code", "complete": "completing code",
+    "translate": "translating code", "test": "writing tests",
+}  # fmt: skip
+_WHOLE = ("r", "num_virtual_tokens", "num_epochs")
+# Rows about where adapters go: all linear layers rather than attention alone.
+_TARGET_EVIDENCE = ("biderman2024lora-005", "tinker2026cookbook-006", "peft2026docs-013")
+
+
+def confidence_of(standing: Standing) -> Confidence:
+    """Grade the evidence about one method on one task and architecture."""
+    if standing.support >= _HIGH:
+        return "high"
+    if standing.support >= _MEDIUM:
+        return "medium"
+    return "low" if standing.support > 0 else "no evidence"
+
+
+def reasons_for(
+    proposal: Proposal,
+    fit: Fit,
+    task: Task,
+    device: Device,
+    digests: Mapping[Architecture, Digest],
+    strengths: Mapping[str, BaseModelStrength],
+    peers: tuple[BaseModel, ...],
+) -> tuple[Reason, ...]:
+    """Return the reasons for one candidate, the weightiest first."""
+    digest = digests[proposal.model.architecture]
+    return (
+        _base_model(proposal.model, task, digest, strengths, peers),
+        _method(proposal, task, digest.standings[proposal.method.slug]),
+        *_hyperparameters(proposal),
+        *_training(proposal, fit, device),
+        *_caution(proposal, digest.standings[proposal.method.slug]),
+    )
+
+
+def _base_model(
+    model: BaseModel,
+    task: Task,
+    digest: Digest,
+    strengths: Mapping[str, BaseModelStrength],
+    peers: tuple[BaseModel, ...],
+) -> Reason:
+    if model.local:
+        return Reason(choice="base_model", text=f"{model.name} was asked for; no figures of a local folder are known")
+    known = strengths.get(model.hf_id)
+    ability = _ABILITY_NAMES[ability_of(task.slug)]
+    studied = _studied(digest.architecture_papers, model.architecture)
+    if known is None or not known.figures:
+        by = "its strength at writing code" if ability == _ABILITY_NAMES["classify"] else "its size"
+        placed = f"it is placed by {by}; " if known else ""
+        text = f"no comparable published figures of {model.name} for {ability}; {placed}{studied}"
+        return Reason(choice="base_model", text=text)
+    ranked = [strengths[peer.hf_id] for peer in peers if peer.hf_id in strengths and strengths[peer.hf_id].figures]
+    place = 1 + sum(other.cautious > known.cautious for other in ranked)
+    among = f"place {place} of {len(ranked)} suitable base models" if len(ranked) > 1 else "one of the base models"
+    figures = f"with comparable published figures for {ability} (from {_listed(known.sources)})"
+    if not known.own:
+        figures = f"by published figures for writing code (from {_listed(known.sources)}), none for {ability} itself"
+    text = f"{among} {figures}; {studied}"
+    return Reason(choice="base_model", text=text, evidence=known.evidence)
+
+
+def _studied(papers: float, architecture: Architecture) -> str:
+    if papers >= 4:
+        return f"{architecture} models are well studied on this kind of task"
+    if papers >= 1.5:
+        return f"{architecture} models are studied by a few papers on this kind of task"
+    return f"{architecture} models are hardly studied on this kind of task"
+
+
+def _method(proposal: Proposal, task: Task, standing: Standing) -> Reason:
+    title = proposal.method.title
+    if standing.support == 0 and not standing.tallies:
+        text = (
+            f"no evidence for {title} on {_lower(task.title)} with {proposal.model.architecture} models; "
+            "it is ranked by results on other tasks"
+        )
+        return Reason(choice="method", text=text)
+    told = [_told(tally) for tally in standing.tallies if tally.rival in METHODS or tally.rival == "zero-shot"][:3]
+    evidence = [id_ for tally in standing.tallies if tally.rival in METHODS for id_ in tally.evidence]
+    if not told:
+        text = (
+            f"{title} was used on {_lower(task.title)} with {proposal.model.architecture} models, "
+            "but not compared with another method offered here"
+        )
+        return Reason(choice="method", text=text, evidence=standing.evidence)
+    text = f"{title} on {_lower(task.title)}: " + "; ".join(told)
+    return Reason(choice="method", text=text, evidence=tuple(dict.fromkeys((*evidence, *standing.evidence)))[:4])
+
+
+def _told(tally: Tally) -> str:
+    """Such as "against full fine-tuning better in 3, similar in 9, worse in 1 set-up of 2 papers"."""
+    counts = [("better", tally.better), ("similar", tally.similar), ("worse", tally.worse)]
+    rival = METHODS[tally.rival].title if tally.rival in METHODS else "the untuned model"
+    rival = "full fine-tuning" if tally.rival == "full" else rival
+    said = ", ".join(f"{word} in {count}" for word, count in counts if count)
+    setups = "set-up" if tally.setups == 1 else "set-ups"
+    return f"against {rival} {said} {setups} of {tally.papers} paper{'s' if tally.papers > 1 else ''}"
+
+
+def _hyperparameters(proposal: Proposal) -> Iterator[Reason]:
+    values = proposal.hyperparameters
+    for name, setting in proposal.settings.items():
+        if name == "learning_rate" and _is_capped(proposal):
+            yield Reason(
+                choice=name, text=f"{values[name]:g}: above 13B parameters QLoRA's authors halve the rate",
+                evidence=(LARGE_MODEL_EVIDENCE, *setting.evidence[:2]),
+            )  # fmt: skip
+        else:
+            yield Reason(choice=name, text=_setting(name, values[name], setting), evidence=setting.evidence)
+    for dimension in proposal.method.dimensions:
+        if dimension.name == "target_modules":
+            text = "adapters on all linear layers do better than on attention alone"
+            yield Reason(choice="target_modules", text=text, evidence=_TARGET_EVIDENCE)
+        elif dimension.name not in proposal.settings:
+            text = f"{values[dimension.name]}: the method's default, nothing nearer published"
+            yield Reason(choice=dimension.name, text=text, evidence=dimension.evidence)
+
+
+def _is_capped(proposal: Proposal) -> bool:
+    large = proposal.model.params > LARGE_MODEL_PARAMS
+    return large and proposal.hyperparameters["learning_rate"] == LARGE_MODEL_LEARNING_RATE
+
+
+def _setting(name: str, value: object, setting: Setting) -> str:
+    papers = f"{setting.papers} paper{'s' if setting.papers > 1 else ''}"
+    where = f"{setting.on_task} of them on this task" if setting.on_task else "none of them on this task"
+    low, high = (round(end) if name in _WHOLE else end for end in (setting.low, setting.high))
+    spread = "" if low == high else f", mostly {low:g} to {high:g}"
+    return f"{value:g}: centre of {papers}{spread} ({where})"
+
+
+def _training(proposal: Proposal, fit: Fit, device: Device) -> Iterator[Reason]:
+    if device.usable_bytes is None:
+        yield Reason(choice="memory", text=device.told)
+    if fit.precision == "fp32":
+        overflow = "the GPU has no bfloat16, and T5 models overflow in float16"
+        yield Reason(choice="precision", text=f"float32: {overflow if device.low_precision else 'no GPU named'}")
+    else:
+        yield Reason(choice="precision", text=f"{fit.precision}: {device.told}")
+    if fit.quantization:
+        bits = fit.quantization.replace("bit", " bits")
+        text = f"the base is stored in {bits}, which leaves room for more examples at once"
+        yield Reason(choice="quantization", text=text, evidence=("dettmers2023qlora-001", "dettmers2023qlora-005"))
+    text = f"{fit.batch_size}: usual for {proposal.model.architecture} models"
+    if fit.micro_batch_size < fit.batch_size:
+        text += f", in portions of {fit.micro_batch_size}, which is what fits"
+    yield Reason(choice="batch_size", text=text, evidence=BATCH_EVIDENCE)
+    limited = proposal.model.context_length == proposal.max_seq_length
+    why = "all that the model takes" if limited else "usual for the task"
+    yield Reason(choice="max_seq_length", text=f"{proposal.max_seq_length} source tokens: {why}")
+
+
+def _caution(proposal: Proposal, standing: Standing) -> Iterator[Reason]:
+    full = next((tally for tally in standing.tallies if tally.rival == "full"), None)
+    if full is not None and full.worse > full.better:
+        text = "more published comparisons on this task favour full fine-tuning; --method full shows what that needs"
+        yield Reason(choice="caution", text=text, evidence=full.evidence)
+    for trait in proposal.model.traits:
+        yield Reason(choice="caution", text=TRAIT_NOTES[trait])
+
+
+def too_large(fit: Fit, device: Device) -> str:
+    """Say why a proposal does not fit."""
+    need = fit.estimate.peak_memory_bytes / GIB
+    stored = f"{fit.quantization.replace('bit', '-bit')} base" if fit.quantization else fit.precision
+    return f"needs about {need:.1f} GiB with one example at once ({stored}); {device.usable_gib:.1f} GiB usable"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def _lower(title: str) -> str:
+    return title[0].lower() + title[1:]

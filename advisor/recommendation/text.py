@@ -1,0 +1,164 @@
+"""A recommendation as plain text: the first candidate in full, the others in a table, the rejected in a few lines."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from textwrap import wrap
+
+from advisor.catalog.methods import METHODS
+from advisor.catalog.tasks import Task, find_task
+from advisor.evidence.papers import Paper, read_papers
+from advisor.feasibility.fit import device_of
+from advisor.recommendation.records import RankedCandidate, Reason, Recommendation, RejectedCandidate
+from advisor.spec import GIB
+
+_LABELS = {
+    "base_model": "base model", "learning_rate": "learning rate", "r": "rank", "lora_dropout": "dropout",
+    "num_virtual_tokens": "virtual tokens", "num_epochs": "epochs", "target_modules": "target modules",
+    "batch_size": "batch size", "max_seq_length": "length",
+}  # fmt: skip
+# Settings shown on the first lines, in this order, with what they are called there.
+_SHOWN = {
+    "learning_rate": "learning rate {:g}", "r": "r {}", "lora_alpha": "lora_alpha {}", "lora_dropout": "dropout {:g}",
+    "num_virtual_tokens": "{} virtual tokens", "target_modules": "target modules {}", "num_epochs": "{} epochs",
+}  # fmt: skip
+_FIELDS = {
+    "pair": "code1, code2, label", "single": "code, label", "multi-label": "code, labels",
+    "generation": "source, target", "retrieval": "query, code, label",
+}  # fmt: skip
+_LABEL_WIDTH = 16
+# Cited by id and source; the ids of the rest begin with author and year anyway.
+_MAIN = ("base_model", "method", "caution")
+_MOST_TOO_LARGE, _MOST_NAMES = 3, 3
+
+
+def render(recommendation: Recommendation, width: int = 88, saved_as: str | None = None) -> str:
+    """Return the text that `recommend` prints.
+
+    Args:
+        recommendation: With at least one candidate.
+        width: Columns to wrap at.
+        saved_as: Name of the file it was written to, for the next command.
+    """
+    task = find_task(recommendation.task)
+    papers = read_papers()
+    lines = [f"{task.title}: {device_of(recommendation.budget).told}", ""]
+    lines += _first(recommendation.candidates[0], papers, width)
+    lines += ["", *_next(task, recommendation.candidates[0], saved_as, width)]
+    if recommendation.candidates[1:]:
+        lines += ["", "Alternatives", *_table(recommendation.candidates[1:], width)]
+    if recommendation.rejected:
+        lines += ["", "Looked at and left out", *_rejected(recommendation.rejected, width)]
+    return "\n".join(lines) + "\n"
+
+
+def _first(line: RankedCandidate, papers: Mapping[str, Paper], width: int) -> Iterator[str]:
+    yield f"1. {METHODS[line.method].title} on {line.base_model}    confidence: {line.confidence}"
+    yield from _wrapped(", ".join(_settings(line)), width, "   ")
+    yield from _wrapped(", ".join((*_batch(line), *_memory(line))), width, "   ")
+    yield ""
+    yield "   Why"
+    for reason in line.reasons:
+        if not _is_said_above(reason, line):
+            yield from _reason(reason, papers, width)
+
+
+def _is_said_above(reason: Reason, line: RankedCandidate) -> bool:
+    """The first line names the memory and the type; the usual length needs no words."""
+    return (reason.choice == "precision" and line.precision == "bf16") or (
+        reason.choice == "max_seq_length" and reason.text.endswith("usual for the task")
+    )
+
+
+def _settings(line: RankedCandidate) -> Iterator[str]:
+    for name, form in _SHOWN.items():
+        if name in line.hyperparameters:
+            yield form.format(line.hyperparameters[name])
+
+
+def _batch(line: RankedCandidate) -> Iterator[str]:
+    portions = f" in portions of {line.micro_batch_size}" if line.micro_batch_size else ""
+    yield f"batch size {line.batch_size}{portions}"
+    yield f"{line.max_seq_length} tokens"
+    yield line.precision + (f" on a {line.quantization.replace('bit', '-bit')} base" if line.quantization else "")
+
+
+def _memory(line: RankedCandidate) -> Iterator[str]:
+    if line.estimate is not None:
+        yield f"about {_gib(line)} GiB (first-order estimate, not measured)"
+        yield f"{_count(line.estimate.trainable_params)} parameters trained"
+
+
+def _reason(reason: Reason, papers: Mapping[str, Paper], width: int) -> list[str]:
+    cited = ", ".join(_cited(id_, papers) if reason.choice in _MAIN else id_ for id_ in reason.evidence)
+    text = f"{reason.text} [{cited}]" if cited else reason.text
+    label = _LABELS.get(reason.choice, reason.choice)
+    first = f"   {label:<{_LABEL_WIDTH}}"
+    lines = wrap(
+        text, width=width, initial_indent=first, subsequent_indent=" " * len(first), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return lines or [first]
+
+
+def _cited(id_: str, papers: Mapping[str, Paper]) -> str:
+    return f"{id_} ({papers[id_.rsplit('-', 1)[0]].short})"
+
+
+def _next(task: Task, line: RankedCandidate, saved_as: str | None, width: int) -> Iterator[str]:
+    ids = line.reasons[1].evidence or line.reasons[0].evidence
+    if ids:
+        yield f"Read the evidence:  peft-advisor evidence {' '.join(ids[:2])}"
+    if not task.tunable:
+        yield f"`tune` does not offer {task.slug} yet."
+        return
+    if saved_as is None:
+        yield "Keep it:            the same command with --output recommendation.json"
+    file = saved_as or "recommendation.json"
+    yield f"Try it:             peft-advisor tune {file} --train TRAIN --valid VALID --test TEST"
+    yield from _wrapped(f"(one JSON object per line with {_FIELDS[task.form]})", width, " " * 20)
+
+
+def _table(lines: Iterable[RankedCandidate], width: int) -> Iterator[str]:
+    rows = [("", "base model", "method", "GiB", "confidence", "type")]
+    for line in lines:
+        stored = f", {line.quantization.replace('bit', '-bit')}" if line.quantization else ""
+        method = METHODS[line.method].title
+        rows.append((f"{line.rank}.", line.base_model, method, _gib(line), line.confidence, line.precision + stored))
+    sizes = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(size) for cell, size in zip(row, sizes, strict=True)]
+        cells[3] = row[3].rjust(sizes[3])
+        yield "  ".join(cells).rstrip()[: max(width, 60)]
+
+
+def _rejected(rejected: Iterable[RejectedCandidate], width: int) -> Iterator[str]:
+    """The best few that are too large, then one line per reason for those that are never proposed."""
+    too_large = [one for one in rejected if one.estimate is not None]
+    for one in too_large[:_MOST_TOO_LARGE]:
+        yield from _wrapped(f"{one.base_model} with {METHODS[one.method].title}: {one.reason}", width, "  ")
+    if len(too_large) > _MOST_TOO_LARGE:
+        yield f"  {len(too_large) - _MOST_TOO_LARGE} more that need too much memory (all with --json)"
+    groups: dict[str, list[str]] = defaultdict(list)
+    for one in rejected:
+        if one.estimate is None:
+            groups[one.reason].append(one.base_model)
+    for reason, names in groups.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        yield from _wrapped(f"{', '.join(names[:_MOST_NAMES])}{more}: {reason}", width, "  ")
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return wrap(
+        text, width=width, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _gib(line: RankedCandidate) -> str:
+    return f"{line.estimate.peak_memory_bytes / GIB:.1f}" if line.estimate else "?"
+
+
+def _count(number: int) -> str:
+    if number >= 1_000_000:
+        return f"{number / 1e6:.1f} million"
+    return f"{number:,}"

@@ -1,0 +1,121 @@
+"""`tune`: from a recommendation and data to an adapter that was compared, checked and reported.
+
+This package joins search, training and report; it decides nothing about trials and trains nothing itself.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from advisor.recommendation import Recommendation
+from advisor.result import TuningResult
+from advisor.tuning.data import read_data
+from advisor.tuning.folder import check_ours, check_writable, default_folder
+from advisor.tuning.planning import rung_steps
+from advisor.tuning.request import DEFAULT_TRIALS, TuningRequest
+from advisor.tuning.starting_point import find_starting_point
+from advisor.tuning.study_run import StudyRun
+
+__all__ = ["TuningRequest", "prepare", "tune"]
+
+
+def tune(
+    recommendation: Recommendation | Path | None = None,
+    *,
+    train: Path,
+    valid: Path,
+    test: Path,
+    task: str | None = None,
+    base_model: str | None = None,
+    methods: Sequence[str] = (),
+    n_trials: int = DEFAULT_TRIALS,
+    time_limit_s: float | None = None,
+    max_steps: int | None = None,
+    output: Path | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> TuningResult:
+    """Search around a recommendation with short trials on your data, and keep the best adapter.
+
+    Everything goes to a run folder: trials, adapter, result and report. The same call on the same folder
+    continues where it was interrupted; finished trials are never run again.
+
+    Args:
+        recommendation: Of `advisor.recommend`, or a file of `recommend --json`; None to name task and model here.
+        train: Data file to train on.
+        valid: Data file that decides between trials.
+        test: Data file that judges the winner and the baselines, once.
+        task: Task slug, such as "clone-detection".
+        base_model: Hub id or local folder; None takes the recommendation's first.
+        methods: Only these PEFT methods; empty for all that the recommendation names.
+        n_trials: Trials to run at most, over all runs of the study.
+        time_limit_s: Seconds for search and final evaluation, None for no limit.
+        max_steps: Optimizer steps of a trial at most, None for the recommended number of epochs.
+        output: Run folder; None for `studies/<task>-<base model>` in the working directory.
+        seed: Of data order, initialisation and sampler.
+        device: Such as "cpu" or "cuda:0"; None for the best there is.
+
+    Returns:
+        What stands in `result.json` of the run folder.
+
+    Raises:
+        InputError: Something in the request does not exist or does not make sense; nothing was written.
+        AdvisorError: No trial gave a result, or something could not be loaded or written.
+    """
+    request = TuningRequest(
+        recommendation=recommendation,
+        train=train,
+        valid=valid,
+        test=test,
+        task=task,
+        base_model=base_model,
+        methods=tuple(methods),
+        n_trials=n_trials,
+        time_limit_s=time_limit_s,
+        max_steps=max_steps,
+        output=output,
+        seed=seed,
+        device=device,
+    )
+    return prepare(request).finish()
+
+
+def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -> StudyRun:
+    """Check everything that can be checked without loading a model; nothing is written.
+
+    Args:
+        request: What is asked.
+        clock: Seconds since the epoch.
+
+    Raises:
+        InputError: See `tune`.
+    """
+    from advisor.search import StudySettings, check_settings
+
+    began_s = clock()
+    start = find_starting_point(request)
+    recommended = start.recommended
+    folder = request.output or default_folder(start.task.slug, recommended.base_model)
+    check_writable(folder)
+    check_ours(folder)
+    data = read_data(request, start.task)
+    settings = StudySettings(
+        task=start.task.slug,
+        base_model=recommended.base_model,
+        metric=start.task.primary_metric,
+        data={split: file.sha256 for split, file in data.files.items()},
+        seed=request.seed,
+        rung_steps=rung_steps(recommended, data.n_examples["train"], request.max_steps),
+        space=start.space,
+        warm_starts=start.warm_starts,
+    )
+    check_settings(folder, settings)
+    return StudyRun(
+        request=request,
+        start=start,
+        data=data,
+        folder=folder,
+        settings=settings,
+        clock=clock,
+        began_s=began_s,
+    )

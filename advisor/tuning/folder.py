@@ -1,0 +1,81 @@
+"""The run folder: its name, whether it can be written, and that only one process writes it at a time."""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from advisor.errors import InputError, printable
+
+STUDIES = "studies"
+# What a run folder may hold before its study begins: demonstration data, and what a killed run left.
+_BEFORE_STUDY = {"data", "predictions", "recommendation.json", "recommendation.json.part", "study.db.part"}
+
+
+def default_folder(task: str, base_model: str) -> Path:
+    """Return `studies/<task>-<base model's own name>`: the same for the same request, so that it is continued."""
+    name = Path(base_model).resolve().name if Path(base_model).is_dir() else base_model.rsplit("/", 1)[-1]
+    return Path(STUDIES) / f"{task}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.').lower() or 'model'}"
+
+
+def check_writable(folder: Path) -> None:
+    """Find out whether the folder can be made and written, without leaving anything behind.
+
+    Raises:
+        InputError: It cannot; the message says why.
+    """
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            raise InputError(f"--output: {nearest} is a file, not a folder; name another folder")
+        # Read-only file systems show only when something is written; this file never gets a name.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(f"--output: {folder} cannot be written ({error.strerror}); name another folder") from error
+
+
+def check_ours(folder: Path) -> None:
+    """Keep away from folders with other people's files in them: a run replaces files of its own names.
+
+    Raises:
+        InputError: The folder holds files, but no study.
+    """
+    if not folder.is_dir() or (folder / "study.db").is_file():
+        return
+    others = sorted(path.name for path in folder.iterdir() if path.name not in _BEFORE_STUDY)
+    if others:
+        shown = ", ".join(printable(name, 40) for name in others[:3])
+        raise InputError(f"--output: {folder} holds other files ({shown}); name an empty or a new folder")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and keep other `tune` processes out of it; the lock ends with the process, however it ends.
+
+    Raises:
+        InputError: Another process is at work in it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"--output: {folder} cannot be made ({error.strerror}); name another folder") from error
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        import fcntl  # not on Windows, where there is no lock
+    except ImportError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{folder}: another `tune` is at work in this folder; wait for it or name another") from None

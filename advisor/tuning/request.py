@@ -1,0 +1,89 @@
+"""What the user asks of `tune`, checked before anything is read, loaded or created."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from advisor.catalog.tasks import find_task
+from advisor.errors import InputError
+from advisor.recommendation import Recommendation
+from advisor.trial import Split
+
+DEFAULT_TRIALS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningRequest:
+    """One call of `tune`.
+
+    Attributes:
+        train: Data file to train on.
+        valid: Data file that decides between trials.
+        test: Data file that judges the winner and the baselines, once.
+        recommendation: File of `recommend --json`, or the record itself; None when `task` is given.
+        task: Task slug; None when `recommendation` is given.
+        base_model: Only this base model (hub id or local folder); None leaves it to the recommendation.
+        methods: Only these PEFT methods; empty for all that the recommendation names.
+        n_trials: Trials to run at most, over all runs of the study.
+        time_limit_s: Seconds for search and final evaluation, None for no limit.
+        max_steps: Optimizer steps of a trial at most, None for the recommended number of epochs.
+        output: Run folder; None for `studies/<task>-<base model>` in the working directory.
+        seed: Of data order, initialisation and sampler.
+        device: Such as "cpu" or "cuda:0"; None for the best there is.
+        command: The command line, for the record.
+    """
+
+    train: Path | None
+    valid: Path | None
+    test: Path | None
+    recommendation: Path | Recommendation | None = None
+    task: str | None = None
+    base_model: str | None = None
+    methods: tuple[str, ...] = ()
+    n_trials: int = DEFAULT_TRIALS
+    time_limit_s: float | None = None
+    max_steps: int | None = None
+    output: Path | None = None
+    seed: int = 0
+    device: str | None = None
+    command: str = "advisor.tune(...)"
+
+    def __post_init__(self) -> None:
+        """Refuse what does not make sense.
+
+        Raises:
+            InputError: Options exclude each other, are missing or out of range.
+            UnknownNameError: No such task.
+        """
+        self._check_source()
+        self._check_files()
+        for option, value, low in (("--trials", self.n_trials, 1), ("--max-steps", self.max_steps, 1)):
+            if value is not None and value < low:
+                raise InputError(f"{option}: {value} is less than {low}")
+        if self.time_limit_s is not None and not 0 < self.time_limit_s < float("inf"):
+            raise InputError(f"--time: {self.time_limit_s:g} seconds is not a time limit; give one such as 30m")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed: {self.seed} is not between 0 and {2**32 - 1}")
+
+    @property
+    def files(self) -> dict[Split, Path]:
+        """The data files by split."""
+        return {"train": Path(self.train or ""), "valid": Path(self.valid or ""), "test": Path(self.test or "")}
+
+    def _check_source(self) -> None:
+        if self.recommendation is not None:
+            for option, value in (("--task", self.task), ("--model", self.base_model)):
+                if value is not None:
+                    raise InputError(f"{option} and a recommendation file exclude each other: the file names both")
+        elif self.task is None:
+            raise InputError("nothing to tune: give a file of `recommend --json`, or --task (and --model), or --demo")
+        elif not find_task(self.task).tunable:
+            raise InputError(f"--task: {self.task} cannot be tuned yet; see `peft-advisor evidence --tasks`")
+
+    def _check_files(self) -> None:
+        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        missing = [f"--{split}" for split, path in named.items() if path is None]
+        if missing:
+            raise InputError(
+                f"{' and '.join(missing)} missing: validation picks the winner and a test file judges it, "
+                "so train, valid and test each need a file of their own (a file is not split for you yet)"
+            )

@@ -1,0 +1,86 @@
+"""`peft-advisor recommend` as a command."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from advisor import records
+from advisor.recommendation import Recommendation, recommend
+from advisor.spec import Budget, CodeTask
+from tests.cli.test_cli import run
+
+HEAVY = ("datasets", "numpy", "optuna", "pandas", "peft", "plotly", "rich", "sklearn", "torch", "transformers")
+
+
+def test_json_is_exactly_the_record_of_the_library(capsys):
+    code, out, err = run(capsys, "recommend", "--task", "clone-detection", "--vram", "24", "--json")
+    found = recommend(CodeTask(task="clone-detection", budget=Budget(vram_gib=24)))
+    assert (code, err) == (0, "")
+    assert json.loads(out) == records.to_plain(found)
+
+
+def test_the_record_is_written_beside_the_text(capsys, tmp_path):
+    path = tmp_path / "recommendation.json"
+    code, out, _ = run(capsys, "recommend", "--task", "code-summarization", "--vram", "16", "--output", str(path))
+    assert code == 0
+    assert records.read(Recommendation, path).task == "code-summarization"
+    assert f"peft-advisor tune {path}" in out
+
+
+def test_the_same_command_prints_the_same_bytes(capsys):
+    args = ("recommend", "--task", "program-repair", "--gpu", "A100", "--prefer", "speed")
+    assert run(capsys, *args) == run(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--task", "clone-detection"], 2, "--vram or --gpu is needed"),
+        (["--vram", "24"], 2, "--task"),
+        (["--task", "clone", "--vram", "24"], 2, "clone-detection"),
+        (["--task", "clone-detection", "--vram", "24GB"], 2, "--vram"),
+        (["--task", "clone-detection", "--vram", "-4"], 2, "not a size of device memory"),
+        (["--task", "clone-detection", "--vram", "nan"], 2, "not a size of device memory"),
+        (["--task", "clone-detection", "--vram", "24", "--top", "0"], 2, "--top"),
+        (["--task", "clone-detection", "--vram", "24", "--prefer", "beauty"], 2, "--prefer"),
+        (["--task", "clone-detection", "--gpu", "Voodoo 2"], 2, "unknown GPU"),
+        (["--task", "clone-detection", "--vram", "24", "--method", "adapter"], 2, "PEFT has none"),
+        (["--task", "clone-detection", "--vram", "24", "--model", "./nowhere"], 2, "not a model folder"),
+        (["--task", "code-generation", "--vram", "0.2"], 3, "the closest is"),
+        (["--task", "clone-detection", "--vram", "24", "--output", "/nowhere/at/all.json"], 2, "cannot be written"),
+        (["--task", "clone\x1b[31m-detection", "--vram", "24"], 2, "\\x1b[31m"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_exit_code(capsys, args, code, said):
+    got, out, err = run(capsys, "recommend", *args)
+    assert (got, out) == (code, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "\x1b" not in err
+    assert said in err
+
+
+def test_a_local_folder_is_a_base_model(capsys, tmp_path):
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    config = {"model_type": "roberta", "vocab_size": 100, "max_position_embeddings": 130, **sizes}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    code, out, _ = run(capsys, "recommend", "--task", "clone-detection", "--vram", "4", "--model", str(tmp_path))
+    assert code == 0
+    assert f"LoRA on {tmp_path}" in out
+    assert "128 tokens" in out
+
+
+@pytest.mark.parametrize(
+    "command", [["recommend", "--task", "code-generation", "--vram", "24"], ["evidence", "--tasks"]]
+)
+def test_answering_imports_nothing_heavy(command):
+    code = (
+        "import sys; from advisor.cli import main\n"
+        f"main({command!r})\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert done.stderr.strip() == "[]"

@@ -1,0 +1,112 @@
+"""`peft-advisor tune`: every mistake is one line with exit code 2, and leaves nothing behind."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor.recommendation import recommend
+from advisor.records import dumps
+from advisor.spec import Budget, CodeTask
+from tests.cli.test_cli import run
+
+LABELLED = [{"code1": f"def f{i}(): pass", "code2": f"def g{i}(): pass", "label": i % 2} for i in range(4)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with three data files, a base model's config, and a file that is not a folder."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "valid", "test"):
+        rows = [dict(row, code1=f"{row['code1']} # {split}") for row in LABELLED]
+        Path(f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("broken.jsonl").write_text('{"code": "x", "label": 1}\n')
+    Path("taken").write_text("a file")
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("not to be touched")
+    return tmp_path
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
+
+
+DATA = ("--train", "train.jsonl", "--valid", "valid.jsonl", "--test", "test.jsonl")
+TASK = ("--task", "clone-detection", "--model", "microsoft/codebert-base")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "nothing to tune"),
+        (TASK, "--train and --valid and --test missing"),
+        ((*TASK, *DATA[:4]), "--test missing"),
+        ((*TASK, *DATA[:5], "gone.jsonl"), "--test: gone.jsonl does not exist"),
+        (("--task", "clone-detektion", *DATA), "unknown task 'clone-detektion'; nearest: clone-detection"),
+        ((*TASK, *DATA[:5], "broken.jsonl"), "broken.jsonl: line 1: no field 'code1', 'code2'"),
+        ((*TASK, *DATA, "--output", "taken"), "taken is a file, not a folder"),
+        ((*TASK, *DATA, "--output", "taken/run"), "taken is a file, not a folder"),
+        ((*TASK, *DATA, "--output", "mine"), "mine holds other files ('thesis.tex')"),
+        (("rec.json", *TASK, *DATA), "--task and a recommendation file exclude each other"),
+        (("rec.json", *TASK[2:], *DATA), "--model and a recommendation file exclude each other"),
+        (("gone.json", *DATA), "gone.json: cannot be read"),
+        (("train.jsonl", *DATA), "train.jsonl: not valid JSON"),
+        ((*TASK, *DATA, "--time", "soon"), "--time: 'soon' is not a duration"),
+        ((*TASK, *DATA, "--time", "0s"), "--time: '0s' is not a duration"),
+        ((*TASK, *DATA, "--trials", "0"), "--trials: 0 is less than 1"),
+        ((*TASK, *DATA, "--trials", "many"), "'many' is not a valid integer"),
+        ((*TASK, *DATA, "--max-steps", "0"), "--max-steps: 0 is less than 1"),
+        ((*TASK, *DATA, "--seed", "-1"), "--seed: -1 is not between"),
+        ((*TASK, *DATA, "--method", "lara"), "unknown method 'lara'; nearest: lora"),
+        ((*TASK, *DATA, "--method", "lora", "--method", "lara"), "unknown method 'lara'; nearest: lora"),
+        (("--task", "clone-detection", "--model", "./gone", *DATA), "gone"),
+        (("--demo", "--train", "train.jsonl"), "--demo and --train exclude each other"),
+        (("--demo", "rec.json"), "--demo and a recommendation file exclude each other"),
+        (("--demo", "--task", "defect-detection"), "unknown demonstration task 'defect-detection'"),
+        (("--demo", "--output", "mine"), "mine holds other files"),
+        (("--demo", "--method", "lara"), "unknown method 'lara'"),
+        (("--demo", "--seed", "-1"), "--seed: -1 is not between"),
+        ((*TASK, *DATA, "--device", "tpu"), "--device"),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2_and_leaves_no_file(folder, capsys, arguments, said):
+    before = everything(folder)
+    code, out, err = run(capsys, "tune", *arguments)
+    error = [line for line in err.splitlines() if not line.startswith(("Data of the demo", "Loading PyTorch"))]
+    assert (code, out) == (2, "")
+    assert len(error) == 1
+    assert error[0].startswith("error: ")
+    assert said in error[0]
+    assert everything(folder) == before
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that not even root can write")
+def test_an_unwritable_folder_is_one_line(folder, capsys):
+    code, _, err = run(capsys, "tune", *TASK, *DATA, "--output", "/proc/run")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "/proc/run cannot be written" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_one_line(folder, capsys):
+    Path("closed").mkdir(mode=0o500)
+    code, _, err = run(capsys, "tune", *TASK, *DATA, "--output", "closed/run")
+    assert code == 2
+    assert "closed/run cannot be written" in err
+
+
+def test_a_recommendation_without_the_wanted_method_is_one_line(folder, capsys):
+    task = CodeTask(task="clone-detection", budget=Budget(), base_model="microsoft/codebert-base", method="lora")
+    Path("rec.json").write_text(dumps(recommend(task)))
+    code, _, err = run(capsys, "tune", "rec.json", *DATA, "--method", "ia3")
+    assert code == 2
+    assert "--method: ia3 cannot be searched; the recommendation holds lora" in err
+
+
+def test_a_missing_file_with_a_hostile_name_does_not_reach_the_terminal_raw(folder, capsys):
+    _, _, err = run(capsys, "tune", *TASK, *DATA[:5], "evil\x1b[2J\nname.jsonl")
+    assert "\x1b" not in err
+    assert err.count("\n") == 1

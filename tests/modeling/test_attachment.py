@@ -1,0 +1,284 @@
+"""One behaviour suite for all methods on all heads: attach, change, save, load, detach."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from advisor.catalog.tasks import find_task
+from advisor.errors import DataError
+from advisor.modeling.adapters import UnsupportedCandidateError
+from advisor.modeling.attachment import AttachedModel, attach_adapter, load_adapter, untuned
+from advisor.modeling.base import BaseModel, load_base_model, request_for
+from advisor.spec import Architecture
+from tests.training.toy import SETTINGS, SUPPORTED, UNSUPPORTED, candidate
+
+CPU = torch.device("cpu")
+LABELS = ("no", "perhaps", "yes")
+HEADS = {"encoder-only": "classifier", "decoder-only": "score", "encoder-decoder": "classification_head"}
+
+
+@pytest.fixture(scope="module")
+def base_of(base_folder: Callable[..., Path]) -> Callable[[str, Architecture], BaseModel]:
+    loaded: dict[tuple[str, Architecture], BaseModel] = {}
+
+    def base(task: str, architecture: Architecture) -> BaseModel:
+        key = task, architecture
+        if key not in loaded:
+            request = request_for(candidate(base_folder(architecture), architecture), find_task(task), LABELS, CPU)
+            loaded[key] = load_base_model(request, CPU)
+        return loaded[key]
+
+    return base
+
+
+def fingerprint(base: BaseModel) -> str:
+    """Hash everything that a trial could leave behind on a base model."""
+    digest = hashlib.sha256()
+    for name, tensor in base.model.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    for name, module in base.model.named_modules():
+        hooks = len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+        digest.update(f"{name} {type(module)} {hooks} {module.training} {sorted(vars(module))}".encode())
+    for name, parameter in base.model.named_parameters():
+        digest.update(f"{name} {parameter.requires_grad} {parameter.grad is None}".encode())
+    digest.update(json.dumps(base.model.config.to_dict(), sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def batch(base: BaseModel) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(10, 300, (4, 12), generator=generator)
+    if base.request.architecture == "encoder-decoder":
+        ids[:, -1] = base.tokenizer.eos_token_id or 0
+    labels = torch.tensor([0, 1, 2, 1]) if base.request.label_names else ids.clone()
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+
+
+def logits(attached: AttachedModel) -> torch.Tensor:
+    attached.model.eval()
+    with torch.no_grad():
+        outputs: Any = attached.model(**batch(attached.base))
+    return outputs.logits
+
+
+def train_three_steps(attached: AttachedModel) -> None:
+    optimizer = torch.optim.AdamW(attached.trainable_parameters, lr=1e-2)
+    attached.model.train()
+    for _ in range(3):
+        outputs: Any = attached.model(**batch(attached.base))
+        outputs.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.fixture(params=SUPPORTED, ids="-".join)
+def trained(
+    request: pytest.FixtureRequest, base_of: Callable[..., BaseModel], base_folder: Callable[..., Path]
+) -> Iterator[tuple[AttachedModel, str]]:
+    """A trained adapter of every kind, and the fingerprint of its base model before."""
+    method, task, architecture = request.param
+    base = base_of(task, architecture)
+    before = fingerprint(base)
+    attached = attach_adapter(base, candidate(base_folder(architecture), architecture, method), seed=5)
+    start = [parameter.detach().clone() for parameter in attached.trainable_parameters]
+    train_three_steps(attached)
+    changed = [not torch.equal(old, new) for old, new in zip(start, attached.trainable_parameters, strict=True)]
+    assert any(changed), "nothing was trained"
+    yield attached, before
+    if attached.model is not base.model or fingerprint(base) != before:
+        attached.detach()
+
+
+def test_an_adapter_survives_saving_and_the_base_model_survives_the_adapter(
+    trained: tuple[AttachedModel, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    attached, before = trained
+    base = attached.base
+    method, _, architecture = request.node.callspec.params["trained"]
+    wanted = logits(attached)
+    attached.save(tmp_path / "saved")
+    assert attached.detach()
+    assert fingerprint(base) == before
+
+    loaded = load_adapter(base, candidate(Path(base.source), architecture, method), tmp_path / "saved")
+    assert torch.equal(logits(loaded), wanted)
+    assert loaded.detach()
+    assert fingerprint(base) == before
+
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"tokenizer.json", "tokenizer_config.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    if method != "full":
+        settings = json.loads((tmp_path / "saved" / "adapter_config.json").read_text())
+        assert settings["base_model_name_or_path"] == base.source
+
+
+@pytest.mark.parametrize(("method", "task", "architecture"), SUPPORTED, ids=map("-".join, SUPPORTED))
+def test_only_adapter_and_head_are_trainable(
+    method: str,
+    task: str,
+    architecture: Architecture,
+    base_of: Callable[..., BaseModel],
+    base_folder: Callable[..., Path],
+) -> None:
+    base = base_of(task, architecture)
+    attached = attach_adapter(base, candidate(base_folder(architecture), architecture, method), seed=5)
+    names = [name for name, parameter in attached.model.named_parameters() if parameter.requires_grad]
+    n_parameters = len(list(attached.model.parameters()))
+    attached.detach()
+    if method == "full":
+        assert len(names) == n_parameters
+        return
+    marks = {
+        "ia3": "ia3_", "bitfit": "beft_", "layernorm-tuning": "ln_tuning_", "prompt-tuning": "prompt_encoder",
+        "prefix-tuning": "prompt_encoder", "p-tuning": "prompt_encoder",
+    }  # fmt: skip
+    mark = marks.get(method, "lora_")
+    in_head = [name for name in names if f"{HEADS[architecture]}.modules_to_save" in name]
+    assert bool(in_head) == bool(base.head_modules)
+    assert len(names) > len(in_head)
+    assert all(mark in name for name in names if name not in in_head)
+    assert not [name for name in in_head if mark in name], "the head itself was adapted"
+
+
+@pytest.mark.parametrize(("method", "task", "architecture"), UNSUPPORTED, ids=map("-".join, SUPPORTED))
+def test_what_cannot_be_trained_is_refused_and_leaves_no_trace(
+    method: str,
+    task: str,
+    architecture: Architecture,
+    base_of: Callable[..., BaseModel],
+    base_folder: Callable[..., Path],
+) -> None:
+    base = base_of(task, architecture)
+    before = fingerprint(base)
+    with pytest.raises(UnsupportedCandidateError, match=UNSUPPORTED[method, task, architecture]):
+        attach_adapter(base, candidate(base_folder(architecture), architecture, method), seed=0)
+    assert fingerprint(base) == before
+
+
+def test_a_failure_inside_peft_is_refused_and_leaves_no_trace(
+    base_of: Callable[..., BaseModel], base_folder: Callable[..., Path]
+) -> None:
+    base = base_of("clone-detection", "encoder-only")
+    before = fingerprint(base)
+    wrong = candidate(base_folder("encoder-only"), "encoder-only", "lora", target_modules=["no_such_layer"])
+    with pytest.raises(UnsupportedCandidateError, match="target_modules"):
+        attach_adapter(base, wrong, seed=0)
+    assert fingerprint(base) == before
+
+
+@pytest.mark.parametrize("architecture", ["encoder-only", "decoder-only", "encoder-decoder"])
+def test_a_saved_classifier_has_its_head_and_the_names_of_its_classes(
+    architecture: Architecture, base_of: Callable[..., BaseModel], base_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = base_of("clone-detection", architecture)
+    attached = attach_adapter(base, candidate(base_folder(architecture), architecture), seed=0)
+    attached.save(tmp_path / "saved")
+    attached.detach()
+    assert any(HEADS[architecture] in name for name in load_file(tmp_path / "saved" / "adapter_model.safetensors"))
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert config["id2label"] == {"0": "no", "1": "perhaps", "2": "yes"}
+
+
+@pytest.mark.parametrize(("task", "architecture"), SETTINGS, ids=map("-".join, SETTINGS))
+def test_the_seed_alone_decides_the_first_weights(
+    task: str, architecture: Architecture, base_of: Callable[..., BaseModel], base_folder: Callable[..., Path]
+) -> None:
+    base = base_of(task, architecture)
+    first = []
+    for seed in (1, 1, 2):
+        torch.rand(3)  # the caller's random numbers do not matter, and are not moved:
+        before = torch.get_rng_state()
+        attached = attach_adapter(base, candidate(base_folder(architecture), architecture), seed=seed)
+        assert torch.equal(torch.get_rng_state(), before)
+        first.append(torch.cat([parameter.detach().flatten() for parameter in attached.trainable_parameters]))
+        attached.detach()
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+
+
+def test_an_untuned_classifier_has_a_head_by_seed_and_goes_back(base_of: Callable[..., BaseModel]) -> None:
+    base = base_of("clone-detection", "encoder-only")
+    before = fingerprint(base)
+    found = []
+    for seed in (1, 1, 2):
+        attached = untuned(base, seed=seed)
+        found.append(logits(attached))
+        assert attached.detach()
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert fingerprint(base) == before
+
+
+def test_a_base_model_whose_frozen_weights_were_written_is_reported(
+    base_folder: Callable[..., Path],
+) -> None:
+    request = request_for(
+        candidate(base_folder("encoder-only"), "encoder-only"), find_task("clone-detection"), LABELS, CPU
+    )
+    base = load_base_model(request, CPU)
+    attached = attach_adapter(base, candidate(base_folder("encoder-only"), "encoder-only"), seed=0)
+    with torch.no_grad():
+        base.model.get_input_embeddings().weight.add_(1)
+    assert not attached.detach()
+
+
+def test_a_saved_folder_replaces_an_older_one(
+    base_of: Callable[..., BaseModel], base_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = base_of("clone-detection", "encoder-only")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "old.txt").write_text("old")
+    attached = attach_adapter(base, candidate(base_folder("encoder-only"), "encoder-only"), seed=0)
+    attached.save(tmp_path / "saved")
+    attached.detach()
+    assert not (tmp_path / "saved" / "old.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "weights left out"])
+def test_a_damaged_adapter_is_refused_in_one_line_and_leaves_no_trace(
+    damage: str, base_of: Callable[..., BaseModel], base_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = base_of("clone-detection", "encoder-only")
+    chosen = candidate(base_folder("encoder-only"), "encoder-only")
+    attached = attach_adapter(base, chosen, seed=0)
+    attached.save(tmp_path / "saved")
+    attached.detach()
+    before = fingerprint(base)
+    weights = tmp_path / "saved" / "adapter_model.safetensors"
+    if damage == "missing":
+        weights.unlink()
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        from safetensors.torch import save_file
+
+        save_file({name: value for name, value in load_file(weights).items() if "layer.1" not in name}, weights)
+    with pytest.raises(DataError) as caught:
+        load_adapter(base, chosen, tmp_path / "saved")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "saved") in str(caught.value)
+    assert fingerprint(base) == before
+
+
+def test_trainable_weights_are_float32_on_a_half_precision_base(
+    base_folder: Callable[..., Path],
+) -> None:
+    request = request_for(
+        candidate(base_folder("decoder-only"), "decoder-only"), find_task("clone-detection"), LABELS, CPU
+    )
+    base = load_base_model(request, CPU)
+    base.model.to(torch.bfloat16)
+    attached = attach_adapter(base, candidate(base_folder("decoder-only"), "decoder-only"), seed=0)
+    assert isinstance(attached.model, PeftModel)
+    assert {parameter.dtype for parameter in attached.trainable_parameters} == {torch.float32}
+    frozen = {parameter.dtype for parameter in attached.model.parameters() if not parameter.requires_grad}
+    assert frozen == {torch.bfloat16}

@@ -1,0 +1,167 @@
+"""What a recommendation always is, for every task and many budgets."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advisor import records
+from advisor.catalog.base_models import find_base_model
+from advisor.catalog.files import read_rows
+from advisor.catalog.methods import METHODS
+from advisor.catalog.tasks import TASKS, find_task
+from advisor.errors import AdvisorError, InfeasibleBudgetError, InputError, UnknownNameError
+from advisor.feasibility.fit import device_of
+from advisor.recommendation import Recommendation, recommend
+from advisor.spec import Budget, CodeTask
+
+IDS = {row["id"] for row in read_rows("evidence.jsonl")}
+
+
+def ask(task: str, vram: float | None = 24, gpu: str | None = None, **more: object) -> Recommendation:
+    return recommend(CodeTask(task=task, budget=Budget(vram_gib=vram, gpu=gpu), **more))
+
+
+@pytest.mark.parametrize("vram", [4, 24, 80, None])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_gets_a_sound_recommendation(task, vram):
+    found = ask(task, vram)
+    assert [line.rank for line in found.candidates] == [1, 2, 3, 4, 5]
+    usable = device_of(found.budget).usable_bytes
+    for line in found.candidates:
+        model, method = find_base_model(line.base_model), METHODS[line.method]
+        assert not (find_task(task).kind == "generative" and model.architecture == "encoder-only")
+        assert not {"remote-code", "mixture-of-experts"}.intersection(model.traits)
+        assert line.method != "full"
+        assert usable is None or line.estimate.peak_memory_bytes <= usable
+        assert line.quantization is None or method.works_quantized
+        assert line.precision == ("fp32" if vram is None else "bf16")
+        assert line.candidate.hyperparameters == line.hyperparameters
+        choices = {reason.choice for reason in line.reasons}
+        assert {"base_model", "method", "learning_rate", "batch_size"} <= choices
+        assert {id_ for reason in line.reasons for id_ in reason.evidence} <= IDS
+    assert len({(line.base_model, line.method) for line in found.candidates}) == 5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_evidence_is_said_plainly(task):
+    for line in ask(task, top=10).candidates:
+        (reason,) = [reason for reason in line.reasons if reason.choice == "method"]
+        if line.confidence == "no evidence":
+            assert "no evidence" in reason.text or reason.evidence
+        else:
+            assert reason.evidence
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    task=st.sampled_from(sorted(TASKS)),
+    vram=st.none() | st.floats(0.05, 300),
+    method=st.none() | st.sampled_from([*METHODS, "qlora"]),
+    model=st.none() | st.sampled_from(["microsoft/unixcoder-base", "Qwen/Qwen2.5-Coder-7B", "openai/gpt-oss-20b"]),
+    prefer=st.sampled_from(["quality", "memory", "speed"]),
+    top=st.integers(1, 12),
+)
+def test_any_request_is_answered_or_refused_in_one_line(task, vram, method, model, prefer, top):
+    try:
+        found = ask(task, vram, method=method, base_model=model, prefer=prefer, top=top)
+    except AdvisorError as error:
+        said = str(error)
+        found = None
+    if found is None:
+        assert "\n" not in said
+        return
+    assert 1 <= len(found.candidates) <= top
+    assert method is None or {line.method for line in found.candidates} == {method.replace("qlora", "lora")}
+    assert model is None or {line.base_model for line in found.candidates} == {model}
+
+
+def test_the_record_survives_the_way_through_json(tmp_path):
+    found = ask("program-repair")
+    path = tmp_path / "recommendation.json"
+    records.write(found, path)
+    assert records.read(Recommendation, path) == found
+
+
+def test_the_same_question_gets_the_same_bytes():
+    assert records.dumps(ask("code-generation")) == records.dumps(ask("code-generation"))
+
+
+def test_the_top_few_are_not_variants_of_one_model():
+    assert len({line.base_model for line in ask("code-generation").candidates}) >= 4
+
+
+def test_another_method_on_the_first_base_model_is_among_the_few():
+    for task in ("clone-detection", "code-generation", "program-repair"):
+        first, *others = ask(task).candidates
+        assert any(line.base_model == first.base_model and line.method != first.method for line in others)
+
+
+def test_qlora_is_lora_on_a_four_bit_base():
+    for line in ask("code-generation", method="qlora").candidates:
+        assert (line.method, line.quantization) == ("lora", "4bit")
+
+
+def test_full_fine_tuning_is_proposed_when_asked_for():
+    assert {line.method for line in ask("clone-detection", method="full").candidates} == {"full"}
+
+
+def test_preferring_memory_never_takes_more_of_it():
+    for task in ("clone-detection", "code-generation", "code-summarization"):
+        quality, memory = ask(task).candidates[0], ask(task, prefer="memory").candidates[0]
+        assert memory.estimate.peak_memory_bytes <= quality.estimate.peak_memory_bytes
+
+
+def test_a_large_model_on_a_small_gpu_is_in_portions_or_in_four_bits():
+    line = ask("code-generation", 24, base_model="Qwen/Qwen2.5-Coder-7B", method="lora").candidates[0]
+    assert line.micro_batch_size is not None
+    assert line.micro_batch_size < line.batch_size
+
+
+def test_a_budget_that_nothing_fits_names_the_closest_and_what_it_needs():
+    with pytest.raises(InfeasibleBudgetError, match=r"closest is Salesforce/codet5-small with .* about \d\.\d GiB"):
+        ask("code-translation", 0.2)
+    with pytest.raises(InfeasibleBudgetError, match=r"closest is Qwen/Qwen2\.5-Coder-32B"):
+        ask("code-generation", 8, base_model="Qwen/Qwen2.5-Coder-32B")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [({"task": "clone-detect"}, "task 'clone-detect'; nearest: clone-detection"),
+     ({"task": "clone-detection", "method": "lorra"}, "method 'lorra'; nearest: lora"),
+     ({"task": "clone-detection", "base_model": "unixcoder"}, "nearest: microsoft/unixcoder-base"),
+     ({"task": "clone-detection", "gpu": "RTX 4091"}, "GPU 'RTX 4091'; nearest: .*RTX 4090")],
+)  # fmt: skip
+def test_unknown_names_are_one_line_with_the_nearest(asked, said):
+    with pytest.raises(UnknownNameError, match=said):
+        ask(**asked)
+
+
+def test_a_model_that_cannot_do_the_task_is_refused_with_the_reason():
+    with pytest.raises(InputError, match=r"encoder-only.* cannot do code-generation; it needs a decoder"):
+        ask("code-generation", base_model="microsoft/unixcoder-base")
+
+
+def test_models_that_are_never_proposed_can_be_asked_for_and_carry_a_caution():
+    line = ask("code-generation", 80, base_model="openai/gpt-oss-20b").candidates[0]
+    assert any(reason.choice == "caution" and "experts" in reason.text for reason in line.reasons)
+
+
+def test_without_a_budget_the_reasons_say_that_nothing_was_checked():
+    line = ask("clone-detection", None).candidates[0]
+    assert any("nothing was checked" in reason.text for reason in line.reasons)
+
+
+def test_where_papers_favour_full_fine_tuning_the_reasons_say_so():
+    found = ask("code-generation", 24, base_model="Qwen/Qwen2.5-Coder-1.5B", method="lora").candidates[0]
+    assert any(reason.choice == "caution" and "full fine-tuning" in reason.text for reason in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("task", "vram", "architecture", "most_params"),
+    [("clone-detection", 24, "encoder-only", 5e8), ("code-search", 16, "encoder-only", 5e8),
+     ("code-generation", 24, "decoder-only", 1.5e10), ("program-repair", 24, "decoder-only", 1.5e10)],
+)  # fmt: skip
+def test_the_first_choice_is_what_an_expert_would_expect(task, vram, architecture, most_params):
+    line = ask(task, vram).candidates[0]
+    assert (line.architecture, line.method) == (architecture, "lora")
+    assert 1e8 < find_base_model(line.base_model).params < most_params

@@ -1,0 +1,46 @@
+"""The score and the pick of a varied few."""
+
+from dataclasses import replace
+
+import pytest
+
+from advisor.catalog.base_models import find_base_model
+from advisor.catalog.methods import METHODS
+from advisor.evidence.base_model_strength import strengths
+from advisor.evidence.digest import read_digests
+from advisor.recommendation.ranking import score_of
+
+
+def score(hf_id: str, method: str, task: str = "code-generation", ability: str = "generate", prefer: str = "quality"):
+    return score_of(find_base_model(hf_id), METHODS[method], read_digests(task), strengths(ability), prefer)
+
+
+def test_a_stronger_base_model_scores_higher_at_equal_size():
+    assert score("Qwen/Qwen2.5-Coder-7B", "lora") > score("codellama/CodeLlama-7b-hf", "lora")
+
+
+def test_a_method_with_evidence_scores_above_one_without():
+    assert score("Qwen/Qwen2.5-Coder-7B", "lora") > score("Qwen/Qwen2.5-Coder-7B", "bitfit")
+
+
+@pytest.mark.parametrize("trait", ["gated", "multimodal", "linear-attention", "post-trained"])
+def test_what_a_base_model_costs_the_user_costs_score(trait):
+    model = replace(find_base_model("bigcode/starcoder2-3b"), traits=())
+    digests, known = read_digests("code-generation"), strengths("generate")
+    free, costly = (
+        score_of(one, METHODS["lora"], digests, known, "quality") for one in (model, replace(model, traits=(trait,)))
+    )
+    assert costly < free
+
+
+@pytest.mark.parametrize("prefer", ["memory", "speed"])
+def test_other_preferences_shift_the_score_towards_small_models(prefer):
+    large, small = "Qwen/Qwen2.5-Coder-14B", "Qwen/Qwen2.5-Coder-0.5B"
+    gap = score(large, "lora") - score(small, "lora")
+    assert score(large, "lora", prefer=prefer) - score(small, "lora", prefer=prefer) < gap
+
+
+def test_preferring_speed_costs_methods_that_slow_a_step_down():
+    quick, slow = (score("Qwen/Qwen2.5-Coder-7B", method, prefer="speed") for method in ("lora", "dora"))
+    same_costs = (score("Qwen/Qwen2.5-Coder-7B", method, prefer="memory") for method in ("lora", "dora"))
+    assert quick - slow > next(same_costs) - next(same_costs)

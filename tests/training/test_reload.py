@@ -1,0 +1,106 @@
+"""A saved adapter gives the same predictions in a process that knows PEFT but not this package."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from advisor.errors import DataError, ReloadCheckError
+from advisor.training import reload
+from advisor.training.predictions import read_predictions
+from advisor.training.reload import SCRIPT, reload_check
+from tests.training.conftest import FinishedTrial
+from tests.training.toy import CLONES, SUPPORTED, TASKS
+
+
+@pytest.mark.slow
+def test_every_kind_of_adapter_predicts_the_same_in_a_fresh_process(
+    finished: Callable[..., FinishedTrial], tmp_path: Path
+) -> None:
+    jobs = {}
+    for kind in SUPPORTED:
+        done = finished(kind)
+        job = tmp_path / "-".join(kind) / "job.json"
+        job.parent.mkdir()
+        attached = done.runner.attach_saved(done.candidate, done.adapter, seed=0)
+        reload._write_job(job, done.runner, TASKS[kind[1]], done.candidate, done.adapter, attached, "valid")
+        done.runner.data.give_back(attached)
+        jobs[kind] = job
+    # One process for all of them: starting one takes longer than all the predictions.
+    command = [sys.executable, "-P", "-W", "ignore", str(SCRIPT), *map(str, jobs.values())]
+    subprocess.run(command, check=True, capture_output=True)
+    different = []
+    for kind, job in jobs.items():
+        names = finished(kind).runner.data.label_names
+        found = reload._read_output(job.with_name("output.jsonl"))
+        there = [names[item] if isinstance(item, int) else item for item in found]
+        here = [item.predicted for item in read_predictions(finished(kind).valid_predictions)]
+        assert len(here) == 6
+        if here != there:
+            different.append(kind)
+    assert not different
+
+
+KIND = ("lora", "clone-detection", "encoder-decoder")  # the head that PEFT does not know by name
+
+
+def test_the_check_passes_for_what_training_saw(finished: Callable[..., FinishedTrial]) -> None:
+    done = finished(KIND)
+    expected = done.valid.metrics
+    check = reload_check(done.runner, CLONES, done.candidate, done.adapter, expected=expected, split="valid")
+    assert check.passed
+    assert (check.metric, check.expected, check.reloaded) == ("f1", expected["f1"], expected["f1"])
+
+
+def test_the_check_fails_when_the_other_process_predicts_something_else(
+    finished: Callable[..., FinishedTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_ones(job: Path, adapter: Path) -> None:
+        lines = [json.dumps({"row": number, "predicted": 1}) for number in range(6)]
+        job.with_name("output.jsonl").write_text("\n".join(lines))
+
+    monkeypatch.setattr(reload, "_run", all_ones)
+    done = finished(KIND)
+    check = reload_check(done.runner, CLONES, done.candidate, done.adapter, expected={"f1": 0.5}, split="valid")
+    assert not check.passed
+    assert check.reloaded == pytest.approx(2 / 3)  # half of the labels are 1
+
+
+def test_an_adapter_that_lost_its_head_is_refused(finished: Callable[..., FinishedTrial], tmp_path: Path) -> None:
+    done = finished(("lora", "clone-detection", "encoder-only"))
+    shutil.copytree(done.adapter, tmp_path / "adapter")
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    save_file({name: value for name, value in load_file(weights).items() if "classifier" not in name}, weights)
+    with pytest.raises(DataError, match="classifier"):
+        reload_check(done.runner, CLONES, done.candidate, tmp_path / "adapter", expected={"f1": 0.5})
+
+
+def test_a_process_that_fails_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text("raise OSError('no such model')")
+    monkeypatch.setattr(reload, "SCRIPT", script)
+    with pytest.raises(ReloadCheckError, match="no such model") as caught:
+        reload._run(tmp_path / "job.json", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_script_imports_nothing_of_this_package() -> None:
+    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"))
+    modules = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert modules == {"json", "sys", "pathlib", "typing", "torch", "peft", "transformers"}

@@ -1,0 +1,51 @@
+"""Base models and rows stay in memory as long as there is room and they are sound."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from advisor.modeling.attachment import attach_adapter
+from advisor.training.resident import Resident
+from tests.training.toy import CLONES, candidate, splits
+
+
+def resident() -> Resident:
+    return Resident(CLONES, splits(CLONES), torch.device("cpu"), seed=0)
+
+
+def test_two_base_models_stay_and_the_one_unused_for_longest_goes(base_folder: Callable[..., Path]) -> None:
+    data = resident()
+    chosen = [
+        candidate(base_folder(architecture), architecture)
+        for architecture in ("encoder-only", "decoder-only", "encoder-decoder")
+    ]
+    first, second = data.base_model(chosen[0]), data.base_model(chosen[1])
+    assert data.base_model(chosen[0]) is first  # now the second is the older one
+    data.base_model(chosen[2])
+    assert data.base_model(chosen[0]) is first
+    assert data.base_model(chosen[1]) is not second
+
+
+def test_a_base_model_that_was_damaged_is_loaded_anew(base_folder: Callable[..., Path]) -> None:
+    data = resident()
+    chosen = candidate(base_folder("encoder-only"), "encoder-only")
+    base = data.base_model(chosen)
+    data.give_back(attach_adapter(base, chosen, seed=0))
+    assert data.base_model(chosen) is base
+    attached = attach_adapter(base, chosen, seed=0)
+    with torch.no_grad():
+        next(base.model.parameters()).add_(1)
+    data.give_back(attached)
+    assert data.base_model(chosen) is not base
+
+
+def test_rows_are_shorter_where_an_adapter_takes_positions(base_folder: Callable[..., Path]) -> None:
+    data = resident()
+    lengths = []
+    for method, changes in (("lora", {}), ("prompt-tuning", {"num_virtual_tokens": 100})):
+        chosen = candidate(base_folder("encoder-only"), "encoder-only", method, **changes)
+        attached = attach_adapter(data.base_model(chosen), chosen, seed=0)
+        lengths.append(max(len(row.input_ids) for row in data.rows("train", chosen, attached).rows))
+        data.give_back(attached)
+    assert lengths == [48, 28]  # the candidate's limit; 128 positions less 100

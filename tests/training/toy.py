@@ -1,0 +1,108 @@
+"""Small made-up examples, base models and candidates that the tests of training share."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from advisor.candidates import Candidate
+from advisor.catalog.methods import find_method
+from advisor.catalog.tasks import Task, find_task
+from advisor.spec import Architecture
+from advisor.training.examples import Example
+from advisor.trial import Prediction, Split
+
+CLONES = find_task("clone-detection")
+SUMMARIES = replace(find_task("code-summarization"), max_target_length=6)
+TASKS = {task.slug: task for task in (CLONES, SUMMARIES)}
+ARCHITECTURES: tuple[Architecture, ...] = ("encoder-only", "decoder-only", "encoder-decoder")
+# (task, architecture): every head on every architecture that can have it
+SETTINGS: tuple[tuple[str, Architecture], ...] = (
+    ("clone-detection", "encoder-only"),
+    ("clone-detection", "decoder-only"),
+    ("clone-detection", "encoder-decoder"),
+    ("code-summarization", "decoder-only"),
+    ("code-summarization", "encoder-decoder"),
+)
+METHODS = (
+    "lora", "rslora", "dora", "ia3", "prompt-tuning", "prefix-tuning", "p-tuning", "bitfit", "layernorm-tuning", "full",
+)  # fmt: skip
+# Combinations that cannot be trained, each with a word that its message must have.
+UNSUPPORTED: dict[tuple[str, str, Architecture], str] = {
+    (method, "clone-detection", "encoder-decoder"): "does not work on encoder-decoder"
+    for method in ("prompt-tuning", "prefix-tuning", "p-tuning")
+}
+SUPPORTED = tuple(
+    (method, task, architecture)
+    for task, architecture in SETTINGS
+    for method in METHODS
+    if (method, task, architecture) not in UNSUPPORTED
+)
+LABELS = ("0", "1", "2")
+WORDS = ("return", "the", "sum", "of", "a", "list", "x .", "")
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
+_NAMES = ("add", "sum", "print", "main", "range", "args", "length", "numbers")
+# Values that suit models with 32 hidden dimensions.
+_SMALL: Mapping[str, Mapping[str, object]] = {
+    "lora": {"r": 4, "lora_alpha": 8},
+    "rslora": {"r": 4, "lora_alpha": 8},
+    "dora": {"r": 4, "lora_alpha": 8},
+    "prompt-tuning": {"num_virtual_tokens": 4},
+    "prefix-tuning": {"num_virtual_tokens": 4},
+    "p-tuning": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
+}
+
+
+def examples(task: Task, n: int, seed: int = 0) -> tuple[Example, ...]:
+    """Make examples of different lengths; labels alternate, a positive pair is the same code under another name."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(n):
+        body = "\n".join(f"    x = {rng.choice(_NAMES)}(x, {rng.randrange(10)})" for _ in range(rng.randrange(1, 5)))
+        code = f"def {rng.choice(_NAMES)}(x):\n{body}\n    return x"
+        if task.form == "generation":
+            target = f"Return the {rng.choice(_NAMES)} of the {rng.choice(_NAMES)}."
+            made.append(Example(example_id=f"g{number}", text=code, text_pair=None, target=target))
+        else:
+            other = code.replace("x", "y") if number % 2 else f"print({rng.randrange(99)})"
+            made.append(Example(example_id=f"p{number}", text=code, text_pair=other, target=str(number % 2)))
+    return tuple(made)
+
+
+def splits(task: Task, *, train: int = 24, valid: int = 6, test: int = 12) -> dict[Split, tuple[Example, ...]]:
+    """Make the three splits."""
+    return {
+        "train": examples(task, train, seed=1),
+        "valid": examples(task, valid, seed=2),
+        "test": examples(task, test, seed=3),
+    }
+
+
+def candidate(
+    base_model: Path, architecture: Architecture, method: str = "lora", *, batch_size: int = 8, **changes: object
+) -> Candidate:
+    """Make a candidate with the catalogue's defaults, a larger learning rate, and `changes` to its hyperparameters."""
+    hyperparameters: dict[str, object] = {
+        **find_method(method).hyperparameters(architecture),
+        **_SMALL.get(method, {}),
+        "learning_rate": 1e-2,
+        **changes,
+    }
+    return Candidate(
+        base_model=str(base_model),
+        architecture=architecture,
+        method=method,
+        hyperparameters=hyperparameters,
+        batch_size=batch_size,
+        max_seq_length=48,
+    )
+
+
+def predictions(expected: Sequence[str], predicted: Sequence[str]) -> tuple[Prediction, ...]:
+    """Make predictions out of what was expected and what came."""
+    return tuple(
+        Prediction(example_id=str(number), source="s", expected=truth, predicted=guess)
+        for number, (truth, guess) in enumerate(zip(expected, predicted, strict=True))
+    )

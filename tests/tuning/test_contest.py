@@ -1,0 +1,132 @@
+"""The final comparison: each contender once, differences against the best trial, nothing against itself."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from advisor.candidates import Candidate
+from advisor.catalog.tasks import find_task
+from advisor.result import Contender
+from advisor.training.examples import Example, ExampleFile
+from advisor.training.predictions import predictions_of, write_predictions
+from advisor.trial import Evaluation, RungReport, Split, TrialRecord
+from advisor.tuning.contest import BEST, MAJORITY, RECOMMENDATION, UNTUNED, Contest
+from advisor.tuning.data import TuningData
+from advisor.tuning.events import ContenderEvaluated
+from tests.search.fakes import FakeRunner, candidate
+
+N_TEST = 40
+
+
+def examples(split: str, n: int) -> ExampleFile:
+    rows = tuple(Example(example_id=f"{split}-{i}", text="a", text_pair="b", target=str(i % 2)) for i in range(n))
+    return ExampleFile(
+        path=f"{split}.jsonl", sha256=split, examples=rows, label_counts={"0": n // 2, "1": n // 2}, warnings=()
+    )
+
+
+DATA = TuningData(files={"train": examples("train", 8), "test": examples("test", N_TEST)}, warnings=())
+
+
+@dataclass
+class EvaluatingRunner(FakeRunner):
+    """Predicts right for as many examples as the learning rate says; the untuned model never does."""
+
+    evaluated: list[Path | None] = field(default_factory=list)
+
+    def evaluate(
+        self, candidate: Candidate, adapter: Path | None, split: Split, *, seed: int, predictions: Path | None = None
+    ) -> Evaluation:
+        assert split == "test"
+        self.evaluated.append(adapter)
+        n_right = round(N_TEST * float(candidate.hyperparameters["learning_rate"])) if adapter else 0
+        rows = DATA.files["test"].examples
+        wrong = {"0": "1", "1": "0"}
+        made = predictions_of(rows, [row.target if i < n_right else wrong[row.target] for i, row in enumerate(rows)])
+        if predictions is not None:
+            write_predictions(made, predictions)
+        return Evaluation(metrics={"f1": n_right / N_TEST}, n_examples=N_TEST, duration_s=1.0)
+
+
+def trial(number: int, learning_rate: float) -> TrialRecord:
+    report = RungReport(number=number, rung=0, step=1, metrics={"f1": 0.5}, train_loss=None, duration_s=1.0)
+    return TrialRecord(
+        number=number,
+        state="complete",
+        candidate=candidate(learning_rate=learning_rate),
+        seed=0,
+        origin="sampler",
+        value=0.5,
+        reports=(report,),
+        started_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.fixture
+def runner():
+    return EvaluatingRunner()
+
+
+def contest(folder: Path, runner: EvaluatingRunner, known: tuple[Contender, ...] = (), events=None) -> Contest:
+    return Contest(
+        task=find_task("clone-detection"),
+        data=DATA,
+        runner=runner,
+        folder=folder,
+        seed=0,
+        known=known,
+        on_event=events.append if events is not None else lambda event: None,
+    )
+
+
+def test_baselines_of_a_classification_task_are_the_untuned_model_and_the_commonest_label(tmp_path, runner):
+    untuned, majority = contest(tmp_path, runner).baselines(candidate())
+    assert (untuned.name, majority.name) == (UNTUNED, MAJORITY)
+    assert untuned.candidate is None
+    assert majority.evaluation.metrics["accuracy"] == 0.5
+    assert runner.evaluated == [None]
+
+
+def test_differences_are_the_best_trial_minus_each_other(tmp_path, runner):
+    held = contest(tmp_path, runner)
+    baselines = held.baselines(candidate())
+    recommendation = held.trial(RECOMMENDATION, trial(0, 0.5), tmp_path / "0")
+    best = held.trial(BEST, trial(3, 0.75), tmp_path / "3")
+    differences = {item.against: item for item in held.differences(best, [*baselines, recommendation])}
+    assert list(differences) == [UNTUNED, MAJORITY, RECOMMENDATION]
+    assert differences[UNTUNED].low > 0
+    assert differences[UNTUNED].value == pytest.approx(0.75, abs=0.01)
+    assert 0 < differences[RECOMMENDATION].value < differences[UNTUNED].value
+
+
+def test_a_recommendation_that_won_is_evaluated_once_and_not_compared_with_itself(tmp_path, runner):
+    held = contest(tmp_path, runner)
+    best = held.trial(BEST, trial(0, 0.75), tmp_path / "0")
+    recommendation = held.same(RECOMMENDATION, best)
+    assert recommendation.evaluation == best.evaluation
+    assert held.differences(best, [recommendation]) == ()
+    assert len(runner.evaluated) == 1
+    predictions = {path.stem: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
+    assert predictions["recommendation"] == predictions["best-trial"]
+
+
+def test_rows_of_an_earlier_result_are_not_evaluated_again(tmp_path, runner):
+    first = contest(tmp_path, runner)
+    known = (*first.baselines(candidate()), first.trial(BEST, trial(2, 0.5), tmp_path / "2"))
+    events = []
+    later = contest(tmp_path, EvaluatingRunner(), known, events)
+    assert later.baselines(candidate()) == list(known[:2])
+    assert later.trial(BEST, trial(2, 0.5), tmp_path / "2") == known[2]
+    assert later.runner.evaluated == []
+    assert [event.contender for event in events if isinstance(event, ContenderEvaluated)] == list(known)
+
+
+def test_another_best_trial_or_lost_predictions_are_evaluated_anew(tmp_path, runner):
+    first = contest(tmp_path, runner)
+    known = (first.trial(BEST, trial(2, 0.5), tmp_path / "2"),)
+    later = contest(tmp_path, runner, known)
+    assert later.trial(BEST, trial(5, 0.75), tmp_path / "5").evaluation.metrics["f1"] == 0.75
+    (tmp_path / "predictions" / "best-trial.jsonl").unlink()
+    later.trial(BEST, trial(2, 0.5), tmp_path / "2")
+    assert runner.evaluated == [tmp_path / "2", tmp_path / "5", tmp_path / "2"]

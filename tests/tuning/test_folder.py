@@ -1,0 +1,67 @@
+"""Run folders: their names, and who may write them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor.errors import InputError
+from advisor.tuning.folder import check_ours, check_writable, default_folder, locked
+
+
+@pytest.mark.parametrize(
+    ("base_model", "name"),
+    [
+        ("microsoft/codebert-base", "codebert-base"),
+        ("Salesforce/codet5p-220m", "codet5p-220m"),
+        ("bert", "bert"),
+        ("a/..", "model"),
+        ("x/\x1b[2J evil", "2j-evil"),
+    ],
+)
+def test_the_default_folder_is_named_after_task_and_model(base_model, name):
+    assert default_folder("clone-detection", base_model) == Path("studies") / f"clone-detection-{name}"
+
+
+def test_a_local_model_gives_its_folder_name_however_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "My Model").mkdir()
+    monkeypatch.chdir(tmp_path / "My Model")
+    expected = Path("studies") / "clone-detection-my-model"
+    assert default_folder("clone-detection", str(tmp_path / "My Model")) == expected
+    assert default_folder("clone-detection", ".") == expected
+
+
+def test_checking_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        check_writable(tmp_path / "file" / "run")
+
+
+def test_a_folder_with_other_files_is_refused_and_a_begun_run_is_not(tmp_path):
+    check_ours(tmp_path / "new")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "recommendation.json").touch()
+    check_ours(tmp_path)
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(InputError, match=r"holds other files \('photo\.jpg'\)"):
+        check_ours(tmp_path)
+    (tmp_path / "study.db").touch()
+    check_ours(tmp_path)
+
+
+def test_a_second_process_is_kept_out_until_the_first_is_done(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from advisor.tuning.folder import locked\n"
+        "with locked(Path(sys.argv[1])): pass"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with locked(tmp_path / "run"):
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert "another `tune` is at work" in done.stderr
+    assert subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], check=False).returncode == 0

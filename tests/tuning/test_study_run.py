@@ -1,0 +1,306 @@
+"""A study from request to report, with a tiny model with random weights: real training, real files."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from advisor import records
+from advisor.errors import AdvisorError, InputError
+from advisor.recommendation import Recommendation
+from advisor.result import TuningResult
+from advisor.search import read_records
+from advisor.search.events import TrialFinished
+from advisor.tuning import TuningRequest, prepare, tune
+from advisor.tuning.events import AlreadyFinished, ContenderEvaluated, Planned
+from tests.models import save_tiny_base_model
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_pairs(path: Path, n: int) -> Path:
+    """Write pairs that can be told apart by one word; no pair stands in two files."""
+    rows = [
+        {
+            "id": f"{path.stem}-{i}",
+            "code1": f"def {path.stem}_{i}(a): return a",
+            "code2": "clone" if i % 2 else "something quite different",
+            "label": i % 2,
+        }
+        for i in range(n)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Base model and data files of all studies here."""
+    folder = tmp_path_factory.mktemp("inputs")
+    save_tiny_base_model("encoder-only", folder / "base")
+    for split, n in (("train", 32), ("valid", 12), ("test", 16)):
+        write_pairs(folder / f"{split}.jsonl", n)
+    return folder
+
+
+def request(inputs: Path, output: Path, **changes: object) -> TuningRequest:
+    fields = {
+        "task": "clone-detection",
+        "base_model": str(inputs / "base"),
+        "train": inputs / "train.jsonl",
+        "valid": inputs / "valid.jsonl",
+        "test": inputs / "test.jsonl",
+        "methods": ("lora", "ia3"),
+        "n_trials": 3,
+        "max_steps": 4,
+        "output": output,
+        "device": "cpu",
+        "command": "peft-advisor tune ...",
+        **changes,
+    }
+    return TuningRequest(**fields)
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    """Events, result and folder of a study that ran to its end."""
+    events = []
+    folder = tmp_path_factory.mktemp("studies") / "run"
+    result = prepare(request(inputs, folder)).finish(events.append)
+    return events, result, folder
+
+
+def test_a_study_leaves_everything_in_its_folder(finished):
+    _, result, folder = finished
+    assert records.read(TuningResult, folder / "result.json") == result
+    assert records.read(Recommendation, folder / "recommendation.json").task == "clone-detection"
+    assert len(read_records(folder / "trials.jsonl")) == 3
+    assert {path.name for path in folder.iterdir()} == {
+        "best_adapter",
+        "predictions",
+        "recommendation.json",
+        "report.html",
+        "report.md",
+        "result.json",
+        "study.db",
+        "trials",
+        "trials.jsonl",
+    }
+    assert {path.stem for path in (folder / "predictions").iterdir()} == {
+        "untuned-base-model",
+        "majority-class",
+        "recommendation",
+        "best-trial",
+    }
+    assert (folder / "best_adapter" / "adapter_model.safetensors").is_file()
+    assert "clone" in (folder / "best_adapter" / "README.md").read_text()
+
+
+def test_the_winner_on_validation_data_is_compared_on_test_data_with_all_others(finished):
+    _, result, folder = finished
+    trials = {record.number: record for record in read_records(folder / "trials.jsonl")}
+    assert result.best_trial == max(trials, key=lambda number: (trials[number].value, -number))
+    rows = {row.name: row for row in result.contenders}
+    assert list(rows) == ["untuned base model", "majority class", "recommendation", "best trial"]
+    assert rows["recommendation"].trial == 0
+    assert rows["best trial"].trial == result.best_trial
+    assert all(row.evaluation.n_examples == 16 for row in result.contenders)
+    assert rows["majority class"].evaluation.metrics["accuracy"] == 0.5
+    against = {difference.against for difference in result.differences}
+    expected = {"untuned base model", "majority class"} | ({"recommendation"} if result.best_trial else set())
+    assert against == expected
+    for difference in result.differences:
+        gap = rows["best trial"].evaluation.metrics["f1"] - rows[difference.against].evaluation.metrics["f1"]
+        assert difference.value == pytest.approx(gap)
+
+
+def test_the_adapter_gives_its_metric_when_peft_alone_loads_it(finished):
+    _, result, _ = finished
+    best = next(row for row in result.contenders if row.name == "best trial")
+    assert result.reload_check.passed
+    assert result.reload_check.expected == best.evaluation.metrics["f1"]
+
+
+def test_the_result_says_what_was_done_with_what(finished, inputs):
+    _, result, _ = finished
+    assert result.plan.rung_steps == (1, 2, 4)
+    assert result.stopped == "trials"
+    assert result.command == "peft-advisor tune ..."
+    assert result.search_duration_s > 0
+    assert result.data["train"].label_counts == {"0": 16, "1": 16}
+    assert result.data["test"].path == str(inputs / "test.jsonl")
+    assert {"python", "torch", "transformers", "peft", "optuna"} <= set(result.versions)
+
+
+def test_the_plan_is_told_before_anything_else_and_then_every_trial(finished):
+    events, result, folder = finished
+    kinds = [type(event) for event in events]
+    assert kinds.index(Planned) < kinds.index(ContenderEvaluated)
+    planned = next(event for event in events if isinstance(event, Planned))
+    assert planned.plan == result.plan
+    assert planned.n_examples == {"train": 32, "valid": 12, "test": 16}
+    assert planned.folder == folder
+    assert sum(kind is TrialFinished for kind in kinds) == 3
+
+
+def test_a_finished_study_is_only_reported_again(finished, inputs):
+    _, result, folder = finished
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (folder / "report.md").unlink()
+    events = []
+    assert prepare(request(inputs, folder)).finish(events.append) == result
+    assert events == [AlreadyFinished(folder=folder, n_finished=3)]
+    assert {path for path in folder.rglob("*") if path.is_file()} == set(before)
+    assert (folder / "trials.jsonl").read_bytes() == before[folder / "trials.jsonl"]
+
+
+@pytest.mark.slow
+def test_more_trials_continue_a_study_without_evaluating_again_what_is_known(finished, inputs, tmp_path):
+    _, result, folder = finished
+    shutil.copytree(folder, tmp_path / "run")
+    events = []
+    more = prepare(request(inputs, tmp_path / "run", n_trials=4)).finish(events.append)
+    assert sum(isinstance(event, TrialFinished) for event in events) == 1
+    # With their durations: these are the rows of the first run, not equal ones.
+    assert more.contenders[:2] == result.contenders[:2]
+    assert more.contenders[2].evaluation.metrics == result.contenders[2].evaluation.metrics
+    assert more.search_duration_s > result.search_duration_s
+    assert more.reload_check.passed
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 1}, "seed: 0 then, 1 now"),
+        ({"max_steps": 8}, "training steps"),
+        ({"methods": ("lora",)}, "the searched methods or ranges differ"),
+    ],
+)
+def test_other_settings_on_the_same_folder_are_refused(finished, inputs, changes, said):
+    _, _, folder = finished
+    with pytest.raises(InputError, match=said):
+        prepare(request(inputs, folder, **changes))
+
+
+def test_other_data_on_the_same_folder_are_refused(finished, inputs, tmp_path):
+    _, _, folder = finished
+    other = write_pairs(tmp_path / "other.jsonl", 12)
+    with pytest.raises(InputError, match="the content of the valid file differs"):
+        prepare(request(inputs, folder, valid=other))
+
+
+def test_a_base_model_that_cannot_be_loaded_leaves_no_folder(inputs, tmp_path):
+    shutil.copytree(inputs / "base", tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"not weights")
+    run = prepare(request(inputs, tmp_path / "run", base_model=str(tmp_path / "base")))
+    with pytest.raises(AdvisorError):
+        run.finish()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "evaluation_s", "so_far_s", "left_s"),
+    [
+        (None, 10, 20, None),
+        # 20 s so far (10 of them start-up), then three evaluations and one more start-up.
+        (1000, 10, 20, 1000 - 20 - 30 - 10),
+        # What follows would take everything: the search still gets half.
+        (100, 60, 70, 50),
+    ],
+)
+def test_the_search_leaves_time_for_the_final_evaluation(inputs, tmp_path, limit_s, evaluation_s, so_far_s, left_s):
+    run = prepare(request(inputs, tmp_path / "run", time_limit_s=limit_s), clock=lambda: 0.0)
+    assert replace(run, clock=lambda: so_far_s)._search_limit_s(evaluation_s) == left_s
+
+
+@pytest.mark.slow
+def test_a_generation_study_runs_end_to_end(tmp_path):
+    base = save_tiny_base_model("encoder-decoder", tmp_path / "base")
+    for split, n in (("train", 4), ("valid", 2), ("test", 2)):
+        rows = [{"source": f"def {split}{i}(): pass", "target": "Do nothing."} for i in range(n)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = tune(
+        task="code-summarization",
+        base_model=str(base),
+        train=tmp_path / "train.jsonl",
+        valid=tmp_path / "valid.jsonl",
+        test=tmp_path / "test.jsonl",
+        methods=("lora",),
+        n_trials=1,
+        max_steps=2,
+        output=tmp_path / "run",
+        device="cpu",
+    )
+    assert [row.name for row in result.contenders] == ["untuned base model", "recommendation", "best trial"]
+    assert result.reload_check.passed
+
+
+def command_line(inputs: Path, output: Path, n_trials: int) -> list[str]:
+    files = [part for split in ("train", "valid", "test") for part in (f"--{split}", str(inputs / f"{split}.jsonl"))]
+    options = ["--trials", str(n_trials), "--max-steps", "4", "--device", "cpu", "--output", str(output)]
+    model = ["--task", "clone-detection", "--model", str(inputs / "base"), "--method", "lora"]
+    return [sys.executable, "-m", "advisor", "tune", *model, *files, *options]
+
+
+@pytest.mark.slow
+def test_a_killed_tune_goes_on_where_it_was_and_repeats_no_finished_trial(inputs, tmp_path):
+    child = subprocess.Popen(
+        command_line(inputs, tmp_path / "run", 4), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("[2/4]"):  # two trials are finished
+            child.send_signal(signal.SIGKILL)
+            break
+    child.communicate()
+    before = (tmp_path / "run" / "trials.jsonl").read_bytes()
+    assert before.count(b"\n") >= 2
+    done = subprocess.run(
+        command_line(inputs, tmp_path / "run", 4), capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    after = (tmp_path / "run" / "trials.jsonl").read_bytes()
+    whole = before[: before.rfind(b"\n") + 1]
+    assert after.startswith(whole)
+    finished = read_records(tmp_path / "run" / "trials.jsonl")
+    assert len(finished) == len({record.number for record in finished}) == 4
+    assert "Continuing" in done.stderr
+    assert "best trial" in done.stdout
+
+
+@pytest.mark.slow
+def test_control_c_ends_at_the_next_rung_with_a_result_and_twice_ends_at_once(inputs, tmp_path):
+    child = subprocess.Popen(
+        command_line(inputs, tmp_path / "run", 50), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("[1/50]"):
+            child.send_signal(signal.SIGINT)
+            break
+    out, err = child.communicate()
+    assert child.returncode == 0, err
+    assert "Ending at the next rung" in err
+    assert "best trial" in out
+    result = records.read(TuningResult, tmp_path / "run" / "result.json")
+    assert result.stopped == "interrupted"
+
+    again = subprocess.Popen(
+        command_line(inputs, tmp_path / "run", 50), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert again.stderr is not None
+    for line in again.stderr:
+        if "step 1 of 4" in line:
+            again.send_signal(signal.SIGINT)
+        if "Ending at the next rung" in line:
+            again.send_signal(signal.SIGINT)
+            break
+    _, err = again.communicate()
+    assert again.returncode == 130, err
+    assert "Traceback" not in err
+    assert "goes on from there" in err
