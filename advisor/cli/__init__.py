@@ -3,7 +3,6 @@
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -50,6 +49,8 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
+    from importlib.metadata import PackageNotFoundError, version  # a tenth of the start-up time of `recommend`
+
     try:
         click.echo(f"peft-advisor {version('peft-advisor')}")
     except PackageNotFoundError:

@@ -59,6 +59,8 @@ def nothing_worked(records: Sequence[TrialRecord], stopped: StopReason, elapsed_
             "give more `--time` or fewer `--max-steps`"
         )
     failures = [record.failure for record in records if record.failure is not None]
+    if not failures:
+        return AdvisorError("the adapters of the finished trials are gone; begin anew with another `--output`")
     kind, n_times = Counter(failure.kind for failure in failures).most_common(1)[0]
     message = next(failure.message for failure in failures if failure.kind == kind)
     return AdvisorError(

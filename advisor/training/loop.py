@@ -106,7 +106,7 @@ class Training:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._precision == "fp16")
         self._batches = training_batches([len(row.input_ids) for row in rows], candidate.batch_size, data_seed)
         self._random = _RandomState(self._device, seed)
-        self.micro_batch_size = candidate.batch_size
+        self.micro_batch_size = candidate.micro_batch_size or candidate.batch_size
         self._halved = False
         self.step = 0
 

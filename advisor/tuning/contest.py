@@ -30,6 +30,7 @@ class Contest:
         seed: Of the study.
         known: Rows of an earlier result of the same study; they are not evaluated again.
         on_event: Told of each row.
+        label_names: Classes of the training split; empty for generation.
     """
 
     task: Task
@@ -39,6 +40,7 @@ class Contest:
     seed: int
     known: tuple[Contender, ...]
     on_event: Callable[[TuningEvent], None]
+    label_names: tuple[str, ...] = ()
 
     def baselines(self, candidate: Candidate) -> list[Contender]:
         """Evaluate what needs no training: the base model as it is and, for labels, always the commonest one."""
@@ -60,7 +62,14 @@ class Contest:
 
         best_path = self._path(best.name)
         return tuple(
-            paired_difference(self.task, best_path, self._path(other.name), against=other.name, seed=self.seed)
+            paired_difference(
+                self.task,
+                best_path,
+                self._path(other.name),
+                against=other.name,
+                seed=self.seed,
+                label_names=self.label_names,
+            )
             for other in others
             if other.trial is None or other.trial != best.trial
         )

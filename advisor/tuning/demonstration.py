@@ -43,7 +43,7 @@ SIZES: Mapping[str, DemoSize] = {
         architecture="encoder-only",
         n_examples={"train": 800, "valid": 150, "test": 400},
         n_trials=12,
-        max_steps=24,
+        max_steps=12,
         time_limit_s=230,
     ),
     "code-summarization": DemoSize(

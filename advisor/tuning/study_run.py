@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor import records
-from advisor.errors import ReloadCheckError
+from advisor.errors import AdvisorError, ReloadCheckError
 from advisor.result import Contender, Plan, TuningResult
 from advisor.tuning.contest import BEST, RECOMMENDATION, Contest
 from advisor.tuning.data import TuningData
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     OnEvent = Callable[[TuningEvent | SearchEvent], None]
 
 RESULT = "result.json"
+# Generation takes a forward pass per token: more validation examples at every rung would cost more than training.
+MAX_GENERATED = 128
 BEST_ADAPTER = "best_adapter"
 # Evaluations on the test split that follow the search: recommendation, best trial, best trial reloaded.
 N_FINAL_EVALUATIONS = 3
@@ -74,16 +76,22 @@ class StudyRun:
         if earlier and best and earlier.best_trial == best.number and self._covers(earlier, len(finished)):
             on_event(AlreadyFinished(folder=self.folder, n_finished=len(finished)))
             write_report(self.folder)
+            self._refuse_unfaithful(earlier)
             return earlier
         on_event(StageStarted(text="loading PyTorch and the base model"))
         runner = self._make_runner()
         plan = self._plan(runner.device)
         on_event(self._announcement(plan, len(finished)))
+        known = earlier.contenders if earlier and earlier.device == runner.device else ()
         with locked(self.folder):
-            records.write(self.start.recommendation, self.folder / "recommendation.json")
-            known = earlier.contenders if earlier and earlier.device == runner.device else ()
-            result = self._run(runner, plan, known, on_event)
-            self._write(result)
+            try:
+                records.write(self.start.recommendation, self.folder / "recommendation.json")
+                result = self._run(runner, plan, known, on_event)
+                self._write(result)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise AdvisorError(f"{self.folder}: the run broke off ({reason}); run it again to go on") from error
+        self._refuse_unfaithful(result)
         return result
 
     def _covers(self, earlier: TuningResult, n_finished: int) -> bool:
@@ -99,7 +107,13 @@ class StudyRun:
         from advisor.training.runner import DeviceRunner
 
         examples = {split: file.examples for split, file in self.data.files.items()}
-        runner = DeviceRunner(self.start.task, examples, seed=self.request.seed, device=self.request.device)
+        runner = DeviceRunner(
+            self.start.task,
+            examples,
+            seed=self.request.seed,
+            device=self.request.device,
+            max_eval_examples=MAX_GENERATED if self.start.task.kind == "generative" else None,
+        )
         runner.data.base_model(self.start.recommended)  # what cannot be loaded shows now, before any file is written
         return runner
 
@@ -139,6 +153,7 @@ class StudyRun:
             seed=self.request.seed,
             known=known,
             on_event=on_event,
+            label_names=runner.data.label_names,
         )
         # First, not last: it shows before the search that data, model and metric work together, and how long an
         # evaluation takes. Nothing in the search looks at it.
@@ -180,7 +195,10 @@ class StudyRun:
         from advisor.search import adapter_folder
 
         best, recommended = outcome.best, outcome.recommended
-        _copy_folder(adapter_folder(self.folder, best.number), self.folder / BEST_ADAPTER)
+        adapter = adapter_folder(self.folder, best.number)
+        if not adapter.is_dir():
+            raise AdvisorError(f"{adapter}: the adapter of the best trial is gone; begin anew with another `--output`")
+        _copy_folder(adapter, self.folder / BEST_ADAPTER)
         row = contest.trial(BEST, best, self.folder / BEST_ADAPTER)
         if recommended is None or recommended.state == "failed":
             return [row]
@@ -233,6 +251,8 @@ class StudyRun:
         records.write(result, self.folder / RESULT)
         write_model_card(self.folder)
         write_report(self.folder)
+
+    def _refuse_unfaithful(self, result: TuningResult) -> None:
         check = result.reload_check
         if not check.passed:
             raise ReloadCheckError(

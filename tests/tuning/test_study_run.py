@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from advisor import records
-from advisor.errors import AdvisorError, InputError
+from advisor.errors import AdvisorError, InputError, ReloadCheckError
 from advisor.recommendation import Recommendation
 from advisor.result import TuningResult
 from advisor.search import read_records
@@ -157,6 +157,24 @@ def test_a_finished_study_is_only_reported_again(finished, inputs):
     assert events == [AlreadyFinished(folder=folder, n_finished=3)]
     assert {path for path in folder.rglob("*") if path.is_file()} == set(before)
     assert (folder / "trials.jsonl").read_bytes() == before[folder / "trials.jsonl"]
+
+
+def test_a_result_whose_adapter_failed_its_check_stays_an_error(finished, inputs, tmp_path):
+    _, result, folder = finished
+    shutil.copytree(folder, tmp_path / "run")
+    broken = replace(result, reload_check=replace(result.reload_check, passed=False))
+    records.write(broken, tmp_path / "run" / "result.json")
+    with pytest.raises(ReloadCheckError, match="do not use it"):
+        prepare(request(inputs, tmp_path / "run")).finish()
+
+
+def test_a_best_trial_whose_adapter_was_deleted_is_one_line(finished, inputs, tmp_path):
+    _, _, folder = finished
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "trials")
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(AdvisorError, match="the adapter of the best trial is gone"):
+        prepare(request(inputs, tmp_path / "run")).finish()
 
 
 @pytest.mark.slow

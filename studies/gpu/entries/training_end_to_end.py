@@ -45,9 +45,9 @@ def train_demo_base(architecture: str, slot: Slot) -> dict[str, Any]:
             break
         candidate = make_candidate(base, architecture, method, slot, length=length)
         n_steps = 2 if slot.smoke else 150
-        trial = run_trial(runner, number, candidate, (max(1, n_steps // 3), n_steps), slot.work / f"{architecture}-{method}")
+        adapter = slot.work / f"{architecture}-{method}"
+        trial = run_trial(runner, number, candidate, (max(1, n_steps // 3), n_steps), adapter)
         if "failure" not in trial:
-            adapter = slot.work / f"{architecture}-{method}"
             tuned = runner.evaluate(candidate, adapter, "test", seed=0)
             trial["test"] = dict(tuned.metrics)
             if method in ("lora", "full") and not slot.smoke:
@@ -179,7 +179,8 @@ def build_from_config(hf_id: str, folder: Path, *, smoke: bool) -> None:
     if smoke:
         shape |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
-    AutoModelForMaskedLM.from_config(AutoConfig.for_model(model["transformers_model_type"], **shape)).save_pretrained(folder)
+    config = AutoConfig.for_model(model["transformers_model_type"], **shape)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(str(base_model_path("encoder-only"))).save_pretrained(folder)
 
 
