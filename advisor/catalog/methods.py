@@ -69,9 +69,7 @@ class Method:
     def supports(self, architecture: Architecture, head: Head) -> bool:
         """Can a base model of this architecture be tuned so under this head?"""
         return (
-            architecture in self.architectures
-            and head in self.heads
-            and (architecture, head) not in self.unsupported
+            architecture in self.architectures and head in self.heads and (architecture, head) not in self.unsupported
         )
 
     def hyperparameters(self, architecture: Architecture | None = None) -> dict[str, Scalar]:

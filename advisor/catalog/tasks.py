@@ -75,7 +75,13 @@ def _labels(
 ) -> Task:
     """Return a task whose answer is a label (or, for retrieval, a ranking)."""
     return Task(
-        slug=slug, title=title, kind="non-generative", form=form, metrics=metrics, max_seq_length=length, tunable=tunable
+        slug=slug,
+        title=title,
+        kind="non-generative",
+        form=form,
+        metrics=metrics,
+        max_seq_length=length,
+        tunable=tunable,
     )
 
 

@@ -15,9 +15,7 @@ def slot(tmp_path: Path) -> Slot:
 
 
 def entry_of(measure) -> Entry:
-    return Entry(
-        name="e", question="?", parts=(Part(name="p", minutes=1.0, measure=measure),), columns=("figure",)
-    )
+    return Entry(name="e", question="?", parts=(Part(name="p", minutes=1.0, measure=measure),), columns=("figure",))
 
 
 def test_a_finished_part_is_not_measured_again(slot):
@@ -64,9 +62,7 @@ def test_the_whole_queue_runs_in_its_smoke_form(tmp_path, capsys):
     table = capsys.readouterr().out.splitlines()
     assert code == 0, table
     measured = {path.name for path in tmp_path.glob("*.smoke.json")}
-    assert measured == {
-        f"{entry.name}.{part.name}.smoke.json" for entry in run.QUEUE for part in entry.parts
-    }
+    assert measured == {f"{entry.name}.{part.name}.smoke.json" for entry in run.QUEUE for part in entry.parts}
     encoder = json.loads((tmp_path / "training_end_to_end.encoder-125m.smoke.json").read_text())["measured"]
     assert all("failure" not in trial for trial in encoder["trials"].values())
     assert encoder["trials"]["lora"]["step_s"] > 0
