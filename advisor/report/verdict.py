@@ -75,6 +75,12 @@ def _decision(run: RunFolder, result: TuningResult) -> tuple[str, Kind, str]:
         for baseline in (name for name in baselines if outcomes[name] == found):
             return f"{words} the {baseline}", "problem", "Do not deploy this adapter on the strength of this study."
     if recommendation_won(run):
+        if not any(trial.value is not None for trial in run.trials if trial.number != result.best_trial):
+            return (
+                "Only the recommendation gave a result",
+                "no gain",
+                "More time or trials would search around it; so far it was compared with the baselines alone.",
+            )
         return (
             "The recommendation stands: the search found nothing better",
             "no gain",

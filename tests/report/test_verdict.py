@@ -58,6 +58,14 @@ def test_a_recommendation_that_won_is_said_to_stand():
     rows = tuple(replace(row, trial=9) if row.name == "recommendation" else row for row in result.contenders)
     verdict = judge(fixtures.run_folder(result=replace(result, contenders=rows)))
     assert verdict.headline == "The recommendation stands: the search found nothing better"
+
+
+def test_a_recommendation_without_rivals_is_not_said_to_stand():
+    result = fixtures.result((difference("untuned base model", 0.4, 0.1),))
+    rows = tuple(replace(row, trial=9) if row.name == "recommendation" else row for row in result.contenders)
+    only = tuple(trial for trial in fixtures.trials() if trial.number == result.best_trial)
+    verdict = judge(fixtures.run_folder(result=replace(result, contenders=rows), trials=only))
+    assert verdict.headline == "Only the recommendation gave a result"
     assert verdict.kind == "no gain"
 
 
