@@ -164,7 +164,12 @@ def _write_results(results: dict[str, dict[str, object]], params: dict[str, Any]
     continued = ["continued"] if any(result["continued"] for result in results.values()) else []
     only = [next(iter(results))] if len(results) == 1 else []
     name = "-".join([now.strftime("%Y-%m-%d"), device, *only, *continued])
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    path = folder / f"{name}.json"
+    number = 1
+    while path.exists():  # a result is never overwritten
+        number += 1
+        path = folder / f"{name}-{number}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _cpu_model() -> str:

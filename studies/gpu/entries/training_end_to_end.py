@@ -175,7 +175,8 @@ def build_from_config(hf_id: str, folder: Path, *, smoke: bool) -> None:
 
     rows = map(json.loads, MODELS.read_text().splitlines())
     model = next(row for row in rows if row["hf_id"] == hf_id)
-    shape = model["config"]
+    # The demo tokenizer marks the second segment; codebert's own does not. One more row of 768 numbers.
+    shape = model["config"] | {"type_vocab_size": 2}
     if smoke:
         shape |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
