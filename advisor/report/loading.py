@@ -4,6 +4,7 @@ It needs PEFT and transformers only, and reads one example exactly as training d
 """
 
 from advisor.candidates import Candidate
+from advisor.catalog.prompts import prompt_of
 from advisor.catalog.tasks import Head, Task, find_task, head_of
 from advisor.report.run_folder import RunFolder
 
@@ -94,9 +95,9 @@ def _translate(task: Task, candidate: Candidate) -> list[str]:
 
 def _continue(task: Task, candidate: Candidate) -> list[str]:
     """Return the lines for a decoder: the source in its frame, each part tokenized by itself as in training."""
-    before, after = _frame(task)
-    parts = ['tokenizer("")["input_ids"]'] + ([f"ids({before!r})"] if before else [])
-    parts += [f"ids(source)[-{candidate.max_seq_length}:]", f"ids({after!r})"]
+    prompt = prompt_of(task)
+    parts = ['tokenizer("")["input_ids"]'] + ([f"ids({prompt.before!r})"] if prompt.before else [])
+    parts += [f"ids(source)[-{candidate.max_seq_length}:]", f"ids({prompt.after!r})"]
     return [
         "def ids(text):",
         '    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]',
@@ -114,9 +115,3 @@ def _cut(candidate: Candidate) -> str:
 
 def _greedy(task: Task) -> str:
     return f"do_sample=False, num_beams=1, max_new_tokens={task.max_target_length}"
-
-
-def _frame(task: Task) -> tuple[str, str]:
-    """Return what stands around the source of a decoder; a test holds it equal to what training used."""
-    before = f"# {task.instruction}\n" if task.instruction else ""
-    return before, "\n# " if task.slug == "code-summarization" else "\n\n### Answer:\n"

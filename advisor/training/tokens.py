@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from advisor.catalog.prompts import prompt_of
 from advisor.catalog.tasks import Head, Task
 from advisor.errors import InputError
 from advisor.modeling.quiet import quiet_libraries
 from advisor.training.examples import Example
 from advisor.training.frames import Ids, frame_of, kept_of_pair, plain_ids
-from advisor.training.prompts import prompt_of
 
 IGNORED = -100  # label that PyTorch's cross entropy leaves out
 _LEAST_SOURCE_TOKENS = 8

@@ -1,7 +1,9 @@
 """The code that the report tells readers to copy: it runs, with PEFT and transformers alone."""
 
+import ast
 import contextlib
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,14 +16,16 @@ from transformers import (
     AutoTokenizer,
 )
 
+from advisor.catalog.prompts import prompt_of
 from advisor.catalog.tasks import TASKS, find_task, head_of
-from advisor.report.loading import _frame, code_for, loading_code
+from advisor.report.loading import code_for, loading_code
 from advisor.training.examples import Example
-from advisor.training.prompts import prompt_of
 from advisor.training.tokens import Lengths, Tokenizing
 from tests.models import save_tiny_base_model, tiny_tokenizer
 from tests.report import fixtures
 
+# The line of the printed code that puts a decoder's prompt together; groups: what stands before and after the source.
+PROMPT_LINE = r'^prompt = tokenizer\(""\)\["input_ids"\] \+ (?:ids\((.*)\) \+ )?ids\(source\)\[-256:\] \+ ids\((.*)\)$'
 LABELS = {0: "first", 1: "second", 2: "third"}
 AUTO = {
     "sequence-classification": (AutoModelForSequenceClassification, "SEQ_CLS"),
@@ -138,7 +142,12 @@ def test_a_quantized_base_is_loaded_quantized(quantization):
 def test_every_task_has_the_frame_of_training():
     for task in TASKS.values():
         if task.kind == "generative":
-            assert _frame(task) == (prompt_of(task).before, prompt_of(task).after)
+            prompt = prompt_of(task)
+            code = code_for(task, fixtures.candidate(architecture="decoder-only"), n_labels=0, folder="best_adapter")
+            around = re.search(PROMPT_LINE, code, re.MULTILINE)
+            assert around is not None
+            assert ast.literal_eval(around[1] or "''") == prompt.before
+            assert ast.literal_eval(around[2]) == prompt.after
 
 
 def test_an_unfinished_study_has_nothing_to_load():

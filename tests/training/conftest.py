@@ -1,43 +1,18 @@
 """Tiny base models, and adapters of every kind trained on them, built once per session."""
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from advisor.candidates import Candidate
-from advisor.spec import Architecture
 from advisor.training.runner import DeviceRunner
 from advisor.trial import Evaluation, RungReport, TrialSpec
-from tests.models import save_tiny_base_model
+from tests.tiny_bases import base_folder, fast_for_small_models
 from tests.training.toy import SUPPORTED, TASKS, candidate, splits
 
-
-@pytest.fixture(autouse=True, scope="session")
-def fast_for_small_models() -> None:
-    """Models this small lose time to threads, and to garbage collections that look at all imported modules."""
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Return the folder of a tiny base model: `base_folder(architecture, family=None)`."""
-    root = tmp_path_factory.mktemp("bases")
-    built: dict[tuple[str, str | None], Path] = {}
-
-    def folder(architecture: Architecture, family: str | None = None) -> Path:
-        key = architecture, family
-        if key not in built:
-            built[key] = save_tiny_base_model(architecture, root / f"{architecture}-{family}", family=family)
-            gc.freeze()  # the model's module was imported just now
-        return built[key]
-
-    return folder
+__all__ = ["base_folder", "fast_for_small_models"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from advisor.catalog.prompts import prompt_of
 from advisor.errors import InputError
 from advisor.spec import Architecture
 from advisor.training.examples import Example, read_examples
-from advisor.training.prompts import prompt_of
 from advisor.training.tokens import IGNORED, Lengths, TokenizedSplit, Tokenizing, lengths_for
 from tests.training.test_examples import SHARED, needs_shared
 from tests.training.toy import CLONES, SUMMARIES, examples
