@@ -17,6 +17,10 @@ LARGE_MODEL_PARAMS = 13_000_000_000
 LARGE_MODEL_LEARNING_RATE = 1e-4
 LARGE_MODEL_EVIDENCE = "dettmers2023qlora-003"
 
+# Prefix tuning hands its prefix to the layers as past keys and values, which layers computed anew cannot read;
+# PEFT refuses the two together (peft_model.py).
+WITHOUT_CHECKPOINTING = frozenset({"prefix-tuning"})
+
 _MOST_EPOCHS = 15
 
 
@@ -36,6 +40,8 @@ class Candidate:
         batch_size: Examples per optimizer step.
         max_seq_length: Tokens of the (source) sequence kept.
         micro_batch_size: Examples in memory at once; gradients add up to the batch size. None for the whole batch.
+        gradient_checkpointing: Keep only the inputs of the layers between forward and backward pass and compute the
+            rest anew: less memory, more time, the same gradients.
     """
 
     base_model: str
@@ -47,6 +53,7 @@ class Candidate:
     batch_size: int = 16
     max_seq_length: int = 512
     micro_batch_size: int | None = None
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.max_seq_length < 1:

@@ -8,6 +8,62 @@ from advisor.candidates import Candidate
 from advisor.trial import Evaluation
 
 SCHEMA_VERSION = 1
+PROBE_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One real training step of the recommendation, measured before the search, beside what was estimated for it.
+
+    Saved as probe.json, so that a study that is continued does not measure again. Memory is what PyTorch's allocator
+    holds of the device.
+
+    Attributes:
+        schema_version: Of this record.
+        candidate: What was trained: the recommendation.
+        device: Such as "cuda:0 (NVIDIA L4)".
+        basis: How the estimate was computed, such as "dry run".
+        micro_batch_size: Examples in memory at once; fewer than the candidate asks for when those did not fit.
+        source_tokens: As in `StepMeasurement`.
+        target_tokens: As in `StepMeasurement`.
+        estimated_memory_bytes: Computed peak of this step.
+        measured_memory_bytes: Observed peak of this step.
+        available_bytes: Most that the allocator could hold, as observed.
+        estimated_step_s: Computed time of an optimizer step, None when no time was estimated.
+        measured_step_s: Observed time of an optimizer step.
+    """
+
+    schema_version: int = PROBE_SCHEMA_VERSION
+    candidate: Candidate
+    device: str
+    basis: str
+    micro_batch_size: int
+    source_tokens: int
+    target_tokens: int
+    estimated_memory_bytes: int
+    measured_memory_bytes: int
+    available_bytes: int
+    estimated_step_s: float | None
+    measured_step_s: float
+
+    def __post_init__(self) -> None:
+        if self.schema_version != PROBE_SCHEMA_VERSION:
+            raise ValueError(f"schema_version {self.schema_version} is not {PROBE_SCHEMA_VERSION}; remove the file")
+        for name in ("micro_batch_size", "estimated_memory_bytes", "measured_memory_bytes", "available_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.estimated_step_s is not None and not self.estimated_step_s > 0:
+            raise ValueError("estimated_step_s must be positive")
+
+    @property
+    def memory_ratio(self) -> float:
+        """Measured over estimated memory: what other estimates of the study are multiplied by."""
+        return self.measured_memory_bytes / self.estimated_memory_bytes
+
+    @property
+    def time_ratio(self) -> float | None:
+        """Measured over estimated time of a step, None when no time was estimated."""
+        return None if self.estimated_step_s is None else self.measured_step_s / self.estimated_step_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +188,7 @@ class TuningResult:
         device: As in the plan.
         finished_at: ISO 8601 time (UTC).
         warnings: What was odd about the data, one line each: overlaps between splits, dropped rows.
+        probe: The step that was measured before the search, None where the device does not report its memory.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -150,6 +207,7 @@ class TuningResult:
     device: str
     finished_at: str
     warnings: tuple[str, ...] = ()
+    probe: Probe | None = None
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

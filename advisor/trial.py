@@ -13,7 +13,8 @@ from typing import Literal, Protocol
 from advisor.candidates import Candidate
 
 Split = Literal["train", "valid", "test"]
-FailureKind = Literal["out-of-memory", "nan-loss", "unsupported", "error"]
+# "infeasible" is not started: its memory estimate, corrected by what was measured, exceeds the device.
+FailureKind = Literal["out-of-memory", "infeasible", "nan-loss", "unsupported", "error"]
 TrialState = Literal["complete", "pruned", "failed"]
 
 
@@ -59,6 +60,8 @@ class RungReport:
         duration_s: Seconds of training and evaluation since the trial started.
         peak_memory_bytes: Measured peak of device memory (on CPU: peak resident memory), None if unknown.
         trainable_params: Parameters trained, head included.
+        micro_batch_size: Examples in memory at once, fewer than the candidate asks for where those did not fit; None
+            if unknown.
         failure: Set when the trial is over for a reason other than its end.
     """
 
@@ -70,7 +73,30 @@ class RungReport:
     duration_s: float
     peak_memory_bytes: int | None = None
     trainable_params: int | None = None
+    micro_batch_size: int | None = None
     failure: TrialFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMeasurement:
+    """What one real optimizer step took, on a device that reports its memory.
+
+    Attributes:
+        peak_memory_bytes: Most that PyTorch's allocator held of the device, cached blocks included.
+        available_bytes: Most that it could hold: what it held and what was free, so neither the context nor what
+            other processes take.
+        duration_s: Of one optimizer step, all its micro-batches and the update included.
+        micro_batch_size: Examples in memory at once.
+        source_tokens: Length that its longest row was padded to; for a causal language model source and target.
+        target_tokens: Length of the longest target of an encoder-decoder language model, else 0.
+    """
+
+    peak_memory_bytes: int
+    available_bytes: int
+    duration_s: float
+    micro_batch_size: int
+    source_tokens: int
+    target_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

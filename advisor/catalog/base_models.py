@@ -102,6 +102,19 @@ def find_base_model(hf_id: str) -> BaseModel:
     raise UnknownNameError("base model", hf_id, catalogue, hint)
 
 
+def find_config(hf_id: str) -> tuple[str, dict[str, Any]]:
+    """Return transformers' model type and config values of a catalogue entry.
+
+    Model types whose code lives in their repository come as the native type with the same tensors, where there is one.
+
+    Raises:
+        UnknownNameError: Not in the catalogue.
+    """
+    row = _rows()[find_base_model(hf_id).hf_id]
+    twin = row["instantiate_as"]
+    return (twin["model_type"], twin["config"]) if twin else (row["transformers_model_type"], row["config"])
+
+
 def base_model_from_folder(folder: Path) -> BaseModel:
     """Read a base model from a folder's config.json.
 
@@ -183,8 +196,13 @@ def _product(sizes: list[int]) -> int:
 
 
 @cache
+def _rows() -> dict[str, dict[str, Any]]:
+    return {row["hf_id"]: row for row in read_rows("models.jsonl")}
+
+
+@cache
 def _catalogue() -> dict[str, BaseModel]:
-    return {row["hf_id"]: _from_row(row) for row in read_rows("models.jsonl")}
+    return {hf_id: _from_row(row) for hf_id, row in _rows().items()}
 
 
 def _from_row(row: dict[str, Any]) -> BaseModel:

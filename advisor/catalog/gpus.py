@@ -1,4 +1,4 @@
-"""GPUs: how much memory training may take on each, and which arithmetic it has."""
+"""GPUs: how much memory training may take on each, which arithmetic it has, and how fast that is."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +24,15 @@ class Gpu:
         vram_usable_gib: Total shown by nvidia-smi in GiB, None when not seen.
         supports_bf16: Native bfloat16; None when not known.
         vendor: "nvidia", "amd" or "apple".
+        memory_bandwidth_gb_s: Datasheet, in 10^9 bytes per second.
+        bf16_tflops_dense: Matrix products in bfloat16, datasheet figure without sparsity, 10^12 operations per second.
+        fp16_tflops_dense: The same in float16.
+        fp32_tflops: Float32 outside of matrix units, as PyTorch multiplies unless TF32 is switched on.
+        compute_capability: CUDA's, such as "8.9"; the architecture ("gfx90a", "mps") of other vendors.
+        tdp_w: Power limit in watts.
         notes: Oddities.
+
+    Figures are None when not known.
     """
 
     name: str
@@ -33,6 +41,12 @@ class Gpu:
     vram_usable_gib: float | None
     supports_bf16: bool | None
     vendor: str
+    memory_bandwidth_gb_s: float | None = None
+    bf16_tflops_dense: float | None = None
+    fp16_tflops_dense: float | None = None
+    fp32_tflops: float | None = None
+    compute_capability: str | None = None
+    tdp_w: float | None = None
     notes: str = ""
 
     @property
@@ -54,7 +68,7 @@ def all_gpus() -> tuple[Gpu, ...]:
 
 
 def find_gpu(name: str) -> Gpu:
-    """Return the GPU of that name or alias (letter case, hyphens and "NVIDIA" do not matter).
+    """Return the GPU of that name or alias (letter case, spaces, hyphens and "NVIDIA" do not matter).
 
     Raises:
         UnknownNameError: No such GPU; the message has the nearest names.
@@ -68,7 +82,7 @@ def find_gpu(name: str) -> Gpu:
 
 def _plain(name: str) -> str:
     words = name.lower().replace("-", " ").replace("_", " ").split()
-    return " ".join(word for word in words if word not in ("nvidia", "geforce", "tesla", "amd"))
+    return "".join(word for word in words if word not in ("nvidia", "geforce", "tesla", "amd"))  # "rtx3090" is known too
 
 
 @cache
@@ -79,5 +93,8 @@ def _catalogue() -> tuple[Gpu, ...]:
 def _from_row(row: dict[str, Any]) -> Gpu:
     return Gpu(
         name=row["name"], aliases=tuple(row["aliases"]), vram_gb=row["vram_gb"], vram_usable_gib=row["vram_usable_gib"],
-        supports_bf16=row["supports_bf16"], vendor=row["vendor"], notes=row["notes"] or "",
+        supports_bf16=row["supports_bf16"], vendor=row["vendor"], memory_bandwidth_gb_s=row["memory_bandwidth_gb_s"],
+        bf16_tflops_dense=row["bf16_tflops_dense"], fp16_tflops_dense=row["fp16_tflops_dense"],
+        fp32_tflops=row["fp32_tflops"], compute_capability=row["compute_capability"], tdp_w=row["tdp_w"],
+        notes=row["notes"] or "",
     )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
-from advisor.candidates import Candidate
+from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.errors import DataError
 from advisor.modeling.adapters import UnsupportedCandidateError, build_config
 from advisor.modeling.base import AUTO_CLASSES, BaseModel
@@ -120,11 +120,14 @@ def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> Attac
         UnsupportedCandidateError: The combination does not work; the base model is left as it was.
     """
     config = build_config(candidate, base)
+    _check_checkpointing(base, candidate)
     snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=config is None))
     try:
         with torch.random.fork_rng(devices=_cuda_devices(base)), quiet_libraries():
             torch.manual_seed(seed)
             _initialise_head(base)
+            if candidate.gradient_checkpointing:
+                _enable_checkpointing(base)
             if config is None:
                 base.model.requires_grad_(True)
                 return AttachedModel(base=base, model=base.model, _snapshot=snapshot)
@@ -172,6 +175,27 @@ def untuned(base: BaseModel, *, seed: int) -> AttachedModel:
         torch.manual_seed(seed)
         _initialise_head(base)
     return AttachedModel(base=base, model=base.model, _snapshot=snapshot)
+
+
+def _check_checkpointing(base: BaseModel, candidate: Candidate) -> None:
+    if not candidate.gradient_checkpointing:
+        return
+    if candidate.method in WITHOUT_CHECKPOINTING:
+        raise UnsupportedCandidateError(f"{candidate.method} does not work with gradient checkpointing; leave it off")
+    if not base.model.supports_gradient_checkpointing:
+        name = f"{candidate.base_model} ({type(base.model).__name__})"
+        raise UnsupportedCandidateError(f"{name} has no gradient checkpointing; leave it off")
+
+
+def _enable_checkpointing(base: BaseModel) -> None:
+    """Let the layers be computed anew in the backward pass; the snapshot of the base model takes it back.
+
+    It works in training mode only, so evaluation and generation keep their cache. Before an adapter is attached,
+    since PEFT looks at it then.
+    """
+    # transformers and PEFT do this as well, but not in all versions and not on every base; done here, all train alike.
+    base.model.enable_input_require_grads()
+    base.model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _load_peft(base: BaseModel, folder: Path) -> PeftModel:

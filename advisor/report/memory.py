@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.feasibility import Estimate
-from advisor.report.formatting import gib, share
+from advisor.report.formatting import NBSP, duration, gib, plural, share
 from advisor.report.run_folder import RunFolder
 from advisor.report.tables import Column, Row, Table, measured_peak
 from advisor.report.verdict import best_so_far
+from advisor.result import Probe
 from advisor.spec import GIB
 from advisor.trial import TrialRecord
 
@@ -19,6 +20,7 @@ PARTS = (
     ("logits and loss", "logits_bytes"),
     ("overhead", "overhead_bytes"),
 )
+PROBED = "Step measured before the search"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def compare_memory(run: RunFolder) -> Memory:
         bars=tuple(bars),
         budget=None if vram is None else f"{vram:g} GiB",
         budget_percent=100 * budget_bytes / scale if budget_bytes and budget_bytes <= scale else None,
-        table=_table(estimates, measured),
+        table=_table(estimates, measured, run.result.probe if run.result else None),
         notes=_notes(run, estimates, measured),
     )
 
@@ -108,7 +110,9 @@ def _measured_bar(label: str, peak: int, scale: float) -> Bar:
     return Bar(label=label, kind="measurement", total=gib(peak), segments=(segment,))
 
 
-def _table(estimates: list[tuple[str, Estimate]], measured: list[tuple[str, int]]) -> Table | None:
+def _table(
+    estimates: list[tuple[str, Estimate]], measured: list[tuple[str, int]], probe: Probe | None
+) -> Table | None:
     rows = []
     for label, estimate in estimates:
         total = estimate.peak_memory_bytes
@@ -117,6 +121,11 @@ def _table(estimates: list[tuple[str, Estimate]], measured: list[tuple[str, int]
             rows.append(Row(cells=(label, "estimate", name, gib(part), share(part, total))))
         rows.append(Row(cells=(label, "estimate", "peak", gib(total), ""), strong=True))
     rows += [Row(cells=(label, "measurement", "peak", gib(peak), ""), strong=True) for label, peak in measured]
+    if probe is not None:
+        rows += [
+            Row(cells=(PROBED, "estimate", "peak", gib(probe.estimated_memory_bytes), "")),
+            Row(cells=(PROBED, "measurement", "peak", gib(probe.measured_memory_bytes), "")),
+        ]
     columns = (
         Column(title="Configuration"),
         Column(title="How known"),
@@ -135,6 +144,8 @@ def _notes(run: RunFolder, estimates: list[tuple[str, Estimate]], measured: list
         notes.append(f"Estimates are computed before training ({'; '.join(bases)}); they were not measured.")
     else:
         notes.append("No estimate was computed for these configurations.")
+    if run.result is not None and run.result.probe is not None:
+        notes.append(_probe_note(run.result.probe))
     if not measured:
         notes.append("Peak memory was not measured in this run.")
     elif run.result is not None and run.result.device.startswith("cpu"):
@@ -145,3 +156,31 @@ def _notes(run: RunFolder, estimates: list[tuple[str, Estimate]], measured: list
     else:
         notes.append("Measurements are the peak of device memory while the trial trained.")
     return tuple(notes)
+
+
+def _probe_note(probe: Probe) -> str:
+    """Say what was measured before the search, what was estimated for it, and what became of the ratio."""
+    longest = f"up to {plural(probe.source_tokens, 'token')} each"
+    if probe.target_tokens:
+        longest += f" and targets of up to {probe.target_tokens:,}"
+    text = (
+        "Before the search one real step of the recommendation was measured "
+        f"({plural(probe.micro_batch_size, 'example')} at once, {longest}): "
+        f"{gib(probe.measured_memory_bytes)} of device memory held by PyTorch, estimate "
+        f"{gib(probe.estimated_memory_bytes)} ({probe.basis}), ratio {probe.memory_ratio:.2f}; "
+        f"{_step_duration(probe.measured_step_s)} per optimizer step"
+    )
+    if probe.estimated_step_s is not None and probe.time_ratio is not None:
+        text += f", estimate {_step_duration(probe.estimated_step_s)}, ratio {probe.time_ratio:.2f}"
+    asked = probe.candidate.micro_batch_size or probe.candidate.batch_size
+    if probe.micro_batch_size < asked:
+        text += f"; the recommendation asks for {asked:,} examples at once"
+    return (
+        f"{text}. The ratio corrected the estimates of all trials: what would not have fitted into "
+        f"{gib(probe.available_bytes)} was given a smaller micro-batch or not started."
+    )
+
+
+def _step_duration(seconds: float) -> str:
+    """Format the time of one step, which may be a few milliseconds."""
+    return duration(seconds) if seconds >= 1 else f"{1000 * seconds:.3g}{NBSP}ms"

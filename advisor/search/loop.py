@@ -5,7 +5,7 @@ that gives. The search is one thread; a runner that packs trials is still asked 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Literal
 
 import optuna
 
+from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.result import Plan
 from advisor.search.adapters import adapter_folder, remove_others, save_adapter
 from advisor.search.distributions import suggest
@@ -23,7 +24,7 @@ from advisor.search.pace import Pace
 from advisor.search.resume import FAILURE, ORIGIN, RUNS, WARM_START, enqueue_warm_starts, give_back, reconcile, tell
 from advisor.search.settings import StudySettings
 from advisor.search.study import make_pruner, make_sampler, note_spent, spent_s
-from advisor.search_space import candidate_from_choice
+from advisor.search_space import Scalar, candidate_from_choice
 from advisor.trial import RungReport, TrialFailure, TrialRecord, TrialRunner, TrialSpec, TrialState
 
 # Warm starts take at most this share of the trials: the rest of the space keeps its part of the budget, in case
@@ -166,7 +167,7 @@ class Search:
         recommended = self._settings.warm_starts
         spec = TrialSpec(
             number=trial.number,
-            candidate=candidate_from_choice(recommended[0], method, values)
+            candidate=_sampled(recommended[0], method, values)
             if warm_start is None
             else recommended[warm_start],
             seed=self._settings.seed,
@@ -270,6 +271,12 @@ class Search:
                 trials_left=max(0.0, self._plan.n_trials - self._n_finished - under_way),
             ),
         )
+
+
+def _sampled(recommended: Candidate, method: str, values: Mapping[str, Scalar]) -> Candidate:
+    """Return the candidate of a sampled point: checkpointed like the recommendation where its method can be."""
+    checkpointing = recommended.gradient_checkpointing and method not in WITHOUT_CHECKPOINTING
+    return replace(candidate_from_choice(recommended, method, values), gradient_checkpointing=checkpointing)
 
 
 def _checked(report: RungReport, metric: str) -> RungReport:

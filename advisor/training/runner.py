@@ -3,6 +3,7 @@
 The base model is loaded once and reused; each trial's adapter is put on it and taken off again.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,11 @@ from advisor.training.examples import Example
 from advisor.training.loop import NonFiniteLossError, Training
 from advisor.training.metrics import measure
 from advisor.training.predictions import predictions_of, shown, write_predictions
+from advisor.training.probe import device_memory, measure_step
 from advisor.training.resident import Resident
-from advisor.trial import Evaluation, RungReport, Split, TrialFailure, TrialSpec
+from advisor.trial import Evaluation, RungReport, Split, StepMeasurement, TrialFailure, TrialSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +76,7 @@ class DeviceRunner:
         self._seed = seed
         self._device = choose_device(device)
         self._data = Resident(task, splits, self._device, seed=seed, max_valid_examples=max_eval_examples)
+        self._memory = device_memory(self._device)
         self._live: _LiveTrial | None = None
 
     @property
@@ -85,9 +90,34 @@ class DeviceRunner:
         return describe_device(self._device)
 
     @property
+    def reports_memory(self) -> bool:
+        """Does the device say how much memory a step took?"""
+        return self._memory is not None
+
+    @property
     def data(self) -> Resident:
         """Base models and tokenized data that this runner holds."""
         return self._data
+
+    def probe(self, candidate: Candidate) -> StepMeasurement | None:
+        """Measure one real training step of a candidate; nothing of it stays.
+
+        Returns:
+            None where the device does not report its memory, or where the candidate cannot be trained (its trial will
+            say why).
+
+        Raises:
+            RuntimeError: A trial is live.
+        """
+        if self._live is not None:
+            raise RuntimeError(f"trial {self._live.spec.number} is live; stop it before measuring another")
+        if self._memory is None:
+            return None
+        try:
+            return measure_step(self._data, candidate, self._memory, seed=self._seed)
+        except Exception as error:
+            _log.info("no training step could be measured: %s", _failure(error).message)
+            return None
 
     def start(self, trial: TrialSpec) -> None:
         """Place a trial in the slot.
@@ -141,6 +171,7 @@ class DeviceRunner:
             duration_s=time.perf_counter() - live.started,
             peak_memory_bytes=peak_memory_bytes(self._device),
             trainable_params=live.training.trainable_params if live.training else None,
+            micro_batch_size=live.training.micro_batch_size if live.training else None,
             failure=live.failure,
         )
         live.rung += 1

@@ -11,7 +11,10 @@ from advisor.errors import InputError, printable
 
 STUDIES = "studies"
 # What a run folder may hold before its study begins: demonstration data, and what a killed run left.
-_BEFORE_STUDY = {"data", "predictions", "recommendation.json", "recommendation.json.part", "study.db.part"}
+_BEFORE_STUDY = {
+    "data", "predictions", "probe.json", "probe.json.part", "recommendation.json", "recommendation.json.part",
+    "study.db.part",
+}  # fmt: skip
 
 
 def default_folder(task: str, base_model: str) -> Path:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from advisor import records
 from advisor.errors import AdvisorError, ReloadCheckError
-from advisor.result import Contender, Plan, TuningResult
+from advisor.result import Contender, Plan, Probe, TuningResult
+from advisor.trial import TrialRunner
 from advisor.tuning.contest import BEST, RECOMMENDATION, Contest
 from advisor.tuning.data import TuningData
 from advisor.tuning.events import AlreadyFinished, Planned, StageStarted, TuningEvent
 from advisor.tuning.folder import locked
+from advisor.tuning.guarded_runner import GuardedRunner
+from advisor.tuning.probe import CorrectedEstimates, estimator_for, find_probe
 from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import StartingPoint
 
@@ -158,12 +161,19 @@ class StudyRun:
         # First, not last: it shows before the search that data, model and metric work together, and how long an
         # evaluation takes. Nothing in the search looks at it.
         baselines = contest.baselines(self.start.recommended)
-        outcome = self._search(runner, plan, baselines[0].evaluation.duration_s, on_event)
+        estimate = estimator_for(self.start.task)
+        probe = find_probe(self.folder, runner, self.start.recommended, estimate, on_event)
+        guarded = (
+            runner
+            if probe is None
+            else GuardedRunner(runner, CorrectedEstimates(probe=probe, task=self.start.task, estimate=estimate))
+        )
+        outcome = self._search(guarded, plan, baselines[0].evaluation.duration_s, on_event)
         contenders = [*baselines, *self._evaluate_trials(contest, outcome)]
         on_event(StageStarted(text="loading the saved adapter in a fresh process, with PEFT alone"))
-        return self._result(runner, plan, outcome, contest, contenders)
+        return self._result(runner, plan, outcome, contest, contenders, probe)
 
-    def _search(self, runner: "DeviceRunner", plan: Plan, evaluation_s: float, on_event: "OnEvent") -> "SearchOutcome":
+    def _search(self, runner: TrialRunner, plan: Plan, evaluation_s: float, on_event: "OnEvent") -> "SearchOutcome":
         from advisor.search import InterruptRequested, interruptible, run_search
 
         limited = replace(plan, time_limit_s=self._search_limit_s(evaluation_s))
@@ -213,6 +223,7 @@ class StudyRun:
         outcome: "SearchOutcome",
         contest: Contest,
         contenders: list[Contender],
+        probe: Probe | None,
     ) -> TuningResult:
         from advisor.training.reload import reload_check
 
@@ -235,6 +246,7 @@ class StudyRun:
             best_trial=outcome.best.number,
             contenders=tuple(contenders),
             warnings=self.data.warnings,
+            probe=probe,
             differences=contest.differences(best, others),
             reload_check=check,
             stopped=outcome.stopped,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
+from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.catalog.tasks import find_task
 from advisor.errors import DataError
 from advisor.modeling.adapters import UnsupportedCandidateError
@@ -282,3 +284,141 @@ def test_trainable_weights_are_float32_on_a_half_precision_base(
     assert {parameter.dtype for parameter in attached.trainable_parameters} == {torch.float32}
     frozen = {parameter.dtype for parameter in attached.model.parameters() if not parameter.requires_grad}
     assert frozen == {torch.bfloat16}
+
+
+def gradients(
+    base: BaseModel, chosen: Candidate, *, steps: int = 1
+) -> tuple[list[float], list[torch.Tensor], torch.Tensor, int]:
+    """Train a fresh adapter; return losses, last gradients, random state afterwards and bytes kept in the last step."""
+    attached = attach_adapter(base, chosen, seed=5)
+    optimizer = torch.optim.AdamW(attached.trainable_parameters, lr=1e-2)
+    attached.model.train()
+    kept: dict[int, int] = {}
+    losses: list[float] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            kept.clear()
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                loss: Any = attached.model(**batch(base), **attached.forward_options).loss
+            loss.backward()
+            losses.append(loss.item())
+            optimizer.step()
+        random_state = torch.get_rng_state()
+    found = [parameter.grad for parameter in attached.trainable_parameters if parameter.grad is not None]
+    assert attached.detach()
+    return losses, found, random_state, sum(kept.values())
+
+
+CHECKPOINTED = tuple(kind for kind in SUPPORTED if kind[0] not in WITHOUT_CHECKPOINTING)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(("task", "architecture"), SETTINGS, ids=map("-".join, SETTINGS))
+def test_checkpointing_changes_memory_but_neither_losses_nor_gradients_nor_random_numbers_of_lora(
+    task: str, architecture: Architecture, dropout: float, base_of: Callable[..., BaseModel]
+) -> None:
+    base = base_of(task, architecture)
+    chosen = candidate(Path(base.source), architecture, "lora", lora_dropout=dropout)
+    losses, plain, random_state, n_bytes = gradients(base, chosen, steps=3)
+    again, checkpointed, random_state_again, fewer_bytes = gradients(
+        base, replace(chosen, gradient_checkpointing=True), steps=3
+    )
+    assert again == losses
+    assert len(plain) == len(checkpointed) > 0
+    assert all(torch.equal(one, other) for one, other in zip(plain, checkpointed, strict=True))
+    assert torch.equal(random_state, random_state_again)
+    # Two layers and the head on top of them: of the layers only the inputs are left.
+    assert fewer_bytes < n_bytes / 2
+
+
+@pytest.mark.parametrize(("method", "task", "architecture"), CHECKPOINTED, ids=map("-".join, CHECKPOINTED))
+def test_every_method_has_the_same_gradients_with_checkpointing_and_leaves_no_trace(
+    method: str, task: str, architecture: Architecture, base_of: Callable[..., BaseModel]
+) -> None:
+    base = base_of(task, architecture)
+    before = fingerprint(base)
+    chosen = candidate(Path(base.source), architecture, method)
+    losses, checkpointed, _, fewer_bytes = gradients(base, replace(chosen, gradient_checkpointing=True))
+    assert fingerprint(base) == before
+    again, plain, _, n_bytes = gradients(base, chosen)
+    assert again == losses
+    assert all(torch.equal(one, other) for one, other in zip(plain, checkpointed, strict=True))
+    assert fewer_bytes < n_bytes
+
+
+@pytest.mark.parametrize("architecture", ["encoder-only", "decoder-only", "encoder-decoder"])
+def test_a_candidate_after_a_checkpointed_one_trains_as_on_a_fresh_base_model(
+    architecture: Architecture, base_folder: Callable[..., Path]
+) -> None:
+    chosen = candidate(base_folder(architecture), architecture, "lora", lora_dropout=0.2)
+    request = request_for(chosen, find_task("clone-detection"), LABELS, CPU)
+    fresh, used = load_base_model(request, CPU), load_base_model(request, CPU)
+    gradients(used, replace(chosen, gradient_checkpointing=True), steps=3)
+    gradients(used, replace(candidate(base_folder(architecture), architecture, "full"), gradient_checkpointing=True))
+    assert not used.model.is_activation_checkpointing
+    on_used, on_fresh = gradients(used, chosen, steps=3), gradients(fresh, chosen, steps=3)
+    assert on_used[0] == on_fresh[0]
+    assert all(torch.equal(one, other) for one, other in zip(on_used[1], on_fresh[1], strict=True))
+    assert on_used[3] == on_fresh[3], "other tensors are kept than on a fresh base model"
+    assert fingerprint(used) == fingerprint(fresh)
+
+
+@pytest.mark.parametrize("architecture", ["decoder-only", "encoder-decoder"])
+def test_generation_keeps_its_cache_while_a_checkpointed_adapter_is_attached(
+    architecture: Architecture, base_of: Callable[..., BaseModel]
+) -> None:
+    base = base_of("code-summarization", architecture)
+    chosen = candidate(Path(base.source), architecture, "lora")
+    said = []
+    for checkpointing in (False, True):
+        attached = attach_adapter(base, replace(chosen, gradient_checkpointing=checkpointing), seed=5)
+        train_three_steps(attached)
+        attached.model.eval()
+        inputs = {name: tensor for name, tensor in batch(base).items() if name != "labels"}
+        model: Any = attached.model
+        with torch.no_grad():
+            said.append(model.generate(**inputs, max_new_tokens=5, do_sample=False))
+            assert model(**batch(base), use_cache=True).past_key_values.get_seq_length() > 0
+        attached.detach()
+    assert torch.equal(said[0], said[1])
+
+
+@pytest.mark.parametrize("task", ["clone-detection", "code-summarization"])
+def test_prefixes_with_checkpointing_are_refused_in_one_line(task: str, base_of: Callable[..., BaseModel]) -> None:
+    base = base_of(task, "decoder-only")
+    before = fingerprint(base)
+    chosen = candidate(Path(base.source), "decoder-only", "prefix-tuning")
+    with pytest.raises(UnsupportedCandidateError, match=r"^prefix-tuning does not work with gradient checkpointing"):
+        attach_adapter(base, replace(chosen, gradient_checkpointing=True), seed=0)
+    assert fingerprint(base) == before
+
+
+def test_a_model_without_checkpointing_is_refused_in_one_line(
+    base_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = replace(candidate(base_folder("encoder-only"), "encoder-only"), gradient_checkpointing=True)
+    base = load_base_model(request_for(chosen, find_task("clone-detection"), LABELS, CPU), CPU)
+    before = fingerprint(base)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(base.model), "supports_gradient_checkpointing", False)
+        with pytest.raises(UnsupportedCandidateError, match="has no gradient checkpointing") as caught:
+            attach_adapter(base, chosen, seed=0)
+    assert "\n" not in str(caught.value)
+    assert fingerprint(base) == before
+
+
+def test_a_failure_after_checkpointing_was_switched_on_leaves_no_trace(base_of: Callable[..., BaseModel]) -> None:
+    base = base_of("clone-detection", "encoder-only")
+    before = fingerprint(base)
+    wrong = candidate(Path(base.source), "encoder-only", "lora", target_modules=["no_such_layer"])
+    with pytest.raises(UnsupportedCandidateError, match="target_modules"):
+        attach_adapter(base, replace(wrong, gradient_checkpointing=True), seed=0)
+    assert fingerprint(base) == before
+    assert not base.model.is_activation_checkpointing

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from advisor.report.memory import compare_memory
+from advisor.result import Probe
+from advisor.spec import GIB
 from tests.report import fixtures
 
 
@@ -66,3 +68,45 @@ def test_a_runner_up_that_won_has_its_own_estimate():
     run = replace(run, recommendation=replace(run.recommendation, candidates=(ranked[0], second)))
     bars = [(bar.label, bar.total) for bar in compare_memory(run).bars if bar.kind == "estimate"]
     assert bars == [("Recommendation", "1.56\u00a0GiB"), ("Best trial (trial 1)", "0.78\u00a0GiB")]
+
+
+def probe(**changes: object) -> Probe:
+    values: dict[str, object] = {
+        "candidate": fixtures.candidate(), "device": "cuda (Test GPU)", "basis": "dry run", "micro_batch_size": 8,
+        "source_tokens": 243, "target_tokens": 0, "estimated_memory_bytes": 2 * GIB,
+        "measured_memory_bytes": 5 * GIB // 2, "available_bytes": 20 * GIB, "estimated_step_s": None,
+        "measured_step_s": 0.0425, **changes,
+    }  # fmt: skip
+    return Probe(**values)  # type: ignore[arg-type]
+
+
+def test_a_step_measured_before_the_search_stands_beside_its_estimate():
+    run = fixtures.run_folder(result=replace(fixtures.result(), probe=probe()))
+    memory = compare_memory(run)
+    rows = [row.cells for row in memory.table.rows if row.cells[0] == "Step measured before the search"]
+    assert rows == [
+        ("Step measured before the search", "estimate", "peak", "2.00\u00a0GiB", ""),
+        ("Step measured before the search", "measurement", "peak", "2.50\u00a0GiB", ""),
+    ]
+    (said,) = [note for note in memory.notes if note.startswith("Before the search one real step")]
+    for part in (
+        "8 examples at once, up to 243 tokens each", "2.50\u00a0GiB of device memory", "estimate 2.00\u00a0GiB (dry run)",
+        "ratio 1.25", "42.5\u00a0ms per optimizer step", "fitted into 20.00\u00a0GiB",
+    ):  # fmt: skip
+        assert part in said
+    assert said.count("ratio 1.25") == 1
+
+
+def test_an_estimated_time_targets_and_a_smaller_micro_batch_are_said_too():
+    told = probe(estimated_step_s=0.034, measured_step_s=1.7, target_tokens=64, micro_batch_size=4)
+    run = fixtures.run_folder(result=replace(fixtures.result(), probe=told))
+    (said,) = [note for note in compare_memory(run).notes if note.startswith("Before the search one real step")]
+    assert "1.7\u00a0s per optimizer step, estimate 34\u00a0ms, ratio 50.00" in said
+    assert "and targets of up to 64" in said
+    assert "the recommendation asks for 8 examples at once" in said
+
+
+def test_without_a_measured_step_nothing_is_said_of_one():
+    memory = compare_memory(fixtures.run_folder())
+    assert not [note for note in memory.notes if "real step" in note]
+    assert not [row for row in memory.table.rows if "before the search" in row.cells[0]]

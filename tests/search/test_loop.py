@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,17 @@ def test_the_recommendation_itself_is_never_pruned(tmp_path):
     assert outcome.recommended.state == "complete"
 
 
-@pytest.mark.parametrize("kind", ["out-of-memory", "nan-loss", "unsupported", "error"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_sampled_trials_are_checkpointed_like_the_recommendation_where_their_method_can_be(tmp_path, checkpointing):
+    recommended = replace(candidate(), gradient_checkpointing=checkpointing)
+    about = settings(space=space("lora", "ia3", "prefix-tuning"), warm_starts=(recommended,))
+    outcome = search(tmp_path, about=about, planned=plan(20))
+    found = {(record.candidate.method, record.candidate.gradient_checkpointing) for record in outcome.records}
+    assert found == {("lora", checkpointing), ("ia3", checkpointing), ("prefix-tuning", False)}
+    assert outcome.recommended.candidate == recommended
+
+
+@pytest.mark.parametrize("kind", ["out-of-memory", "infeasible", "nan-loss", "unsupported", "error"])
 def test_a_failed_trial_is_a_result_and_the_search_goes_on(tmp_path, kind):
     runner = FakeRunner(fails=lambda spec: kind if spec.candidate.method == "ia3" else None)
     outcome = search(tmp_path, runner, planned=plan(12))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,17 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(
     assert parts_loss == pytest.approx(whole_loss, rel=1e-5)
     assert whole.norm() > 0
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("task_name", "architecture"), SETTINGS, ids=map("-".join, SETTINGS))
+def test_checkpointing_changes_no_loss_of_a_training_with_dropout_and_accumulation(
+    task_name: str, architecture: Architecture, base_folder: BaseFolder
+) -> None:
+    task = TASKS[task_name]
+    chosen = replace(candidate(base_folder(architecture), architecture, lora_dropout=0.3), micro_batch_size=3)
+    assert losses(training_for(replace(chosen, gradient_checkpointing=True), task)) == losses(
+        training_for(chosen, task)
+    )
 
 
 @contextmanager

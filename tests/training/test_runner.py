@@ -142,6 +142,38 @@ def test_the_same_trial_gives_the_same_numbers_whatever_ran_before(base_folder: 
     assert run(spec(base_folder, "encoder-only", lora_dropout=0.3, seed=4)) != alone
 
 
+@pytest.mark.parametrize(
+    ("task", "architecture"), [("clone-detection", "encoder-only"), ("code-summarization", "encoder-decoder")]
+)
+def test_a_checkpointed_trial_reports_the_numbers_of_one_that_is_not(
+    task: str, architecture: Architecture, runner_for: Callable[[str], DeviceRunner], base_folder: BaseFolder
+) -> None:
+    runner = runner_for(task)
+    plain = spec(base_folder, architecture, lora_dropout=0.3)
+    checkpointed = replace(plain, candidate=replace(plain.candidate, gradient_checkpointing=True))
+    found = []
+    for trial in (plain, checkpointed):
+        runner.start(trial)
+        found.append([(report.train_loss, dict(report.metrics)) for _ in (0, 1) for report in runner.advance()])
+        runner.stop(trial.number)
+    assert found[0] == found[1]
+    assert found[0][0][0] is not None
+
+
+def test_a_report_names_the_examples_that_were_in_memory_at_once(
+    base_folder: BaseFolder,
+) -> None:
+    runner = DeviceRunner(CLONES, splits(CLONES), seed=7, device="cpu")
+    trial = spec(base_folder, "encoder-only")
+    asked = replace(trial, number=1, candidate=replace(trial.candidate, micro_batch_size=3))
+    found = []
+    for one in (trial, asked):
+        runner.start(one)
+        found.append(runner.advance()[0].micro_batch_size)
+        runner.stop(one.number)
+    assert found == [8, 3]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ import pytest
 from advisor import records
 from advisor.errors import AdvisorError, InputError, ReloadCheckError
 from advisor.recommendation import Recommendation
-from advisor.result import TuningResult
+from advisor.result import Probe, TuningResult
 from advisor.search import read_records
 from advisor.search.events import TrialFinished
+from advisor.spec import GIB
 from advisor.tuning import TuningRequest, prepare, tune
-from advisor.tuning.events import AlreadyFinished, ContenderEvaluated, Planned
+from advisor.tuning.events import AlreadyFinished, ContenderEvaluated, Planned, StageStarted
 from tests.models import save_tiny_base_model
+from tests.report import fixtures
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,6 +177,75 @@ def test_a_best_trial_whose_adapter_was_deleted_is_one_line(finished, inputs, tm
     (tmp_path / "run" / "result.json").unlink()
     with pytest.raises(AdvisorError, match="the adapter of the best trial is gone"):
         prepare(request(inputs, tmp_path / "run")).finish()
+
+
+class FakeMemory:
+    """A device of 4 GiB on which the step takes 3 GiB, whatever it is."""
+
+    def __init__(self) -> None:
+        self.n_measured = 0
+
+    def reset(self) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def peak_bytes(self) -> int:
+        self.n_measured += 1
+        return 3 * GIB
+
+    def available_bytes(self) -> int:
+        return 4 * GIB
+
+
+def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_fit_is_not_started(
+    inputs, tmp_path, monkeypatch
+):
+    memory = FakeMemory()
+    monkeypatch.setattr("advisor.training.runner.device_memory", lambda device: memory)
+    # A fresh process takes seconds and has nothing to do with memory.
+    monkeypatch.setattr("advisor.training.reload.reload_check", lambda *_, **__: fixtures.result().reload_check)
+    # LoRA 2 GiB, (IA)3 3 GiB: measured 3 for every 2 estimated, so (IA)3 would take 4.5.
+    sizes = {"lora": 2 * GIB, "ia3": 3 * GIB}
+    estimator = lambda candidate, step: replace(  # noqa: E731
+        fixtures.estimate(), peak_memory_bytes=sizes[candidate.method]
+    )
+    monkeypatch.setattr("advisor.tuning.study_run.estimator_for", lambda task: estimator)
+    events = []
+    result = prepare(request(inputs, tmp_path / "run", n_trials=6, max_steps=2)).finish(events.append)
+    texts = [event.text for event in events if isinstance(event, StageStarted)]
+    assert texts.count("measuring one training step of the recommendation") == 1
+    assert records.read(Probe, tmp_path / "run" / "probe.json") == result.probe
+    assert result.probe is not None
+    assert result.probe.candidate.method == "lora"
+    assert (result.probe.measured_memory_bytes, result.probe.memory_ratio) == (3 * GIB, 1.5)
+    assert result.probe.measured_step_s > 0
+    trials = read_records(tmp_path / "run" / "trials.jsonl")
+    assert {record.candidate.method for record in trials} == {"lora", "ia3"}
+    for record in trials:
+        assert (record.failure is not None) == (record.candidate.method == "ia3")
+        assert record.failure is None or record.failure.kind == "infeasible"
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Before the search one real step of the recommendation was measured" in report
+    assert "infeasible" in report
+
+    prepare(request(inputs, tmp_path / "run", n_trials=7, max_steps=2)).finish(lambda event: None)
+    assert memory.n_measured == 1
+    again = records.read(TuningResult, tmp_path / "run" / "result.json")
+    assert again.probe == result.probe
+
+
+def test_a_kill_after_the_measurement_leaves_a_folder_that_can_be_continued(inputs, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("probe.json", "recommendation.json"):
+        (tmp_path / "run" / name).write_text("{}")
+    prepare(request(inputs, tmp_path / "run"))
+
+
+def test_on_a_cpu_nothing_is_measured(finished):
+    events, result, folder = finished
+    assert result.probe is None
+    assert not (folder / "probe.json").exists()
+    assert not [event for event in events if isinstance(event, StageStarted) and "measuring" in event.text]
 
 
 @pytest.mark.slow

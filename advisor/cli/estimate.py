@@ -1,0 +1,136 @@
+"""`peft-advisor estimate`: peak memory and step time of any PEFT method on any GPU, without a GPU."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from advisor.catalog.gpus import Gpu, find_gpu, usable_gib
+from advisor.catalog.methods import resolve_method
+from advisor.catalog.tasks import Head
+from advisor.cli.estimate_view import as_json, render
+from advisor.cli.settings import parse_settings
+from advisor.errors import InputError
+from advisor.spec import Budget
+
+OPTIMIZERS = (
+    "adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "paged-adamw-32bit", "adafactor", "sgd", "sgd-momentum"
+)  # fmt: skip
+SEARCHED = ("batch-size", "seq-len", "rank")
+
+
+@click.command(name="estimate")
+@click.option(
+    "--model", required=True, metavar="ID|DIR", help="Base model: catalogue or hub id, or a folder with a config.json."
+)
+@click.option(
+    "--method", default="lora", show_default=True, metavar="METHOD", help="PEFT method, such as lora, qlora, ia3, full."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Hyperparameter of the method, such as r=16; repeatable.",
+)
+@click.option(
+    "--adapter-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="adapter_config.json of any PEFT method, instead of --method.",
+)
+@click.option(
+    "--head", type=click.Choice(get_args(Head)), help="Task head; by default the usual one of the architecture."
+)
+@click.option("--labels", type=int, default=2, show_default=True, metavar="N", help="Classes of a classification head.")
+@click.option("--batch-size", type=int, default=1, show_default=True, metavar="N", help="Sequences in memory at once.")
+@click.option(
+    "--seq-len",
+    type=int,
+    default=512,
+    show_default=True,
+    metavar="N",
+    help="Tokens of the longest sequence (source), all padded to it.",
+)
+@click.option(
+    "--target-len", type=int, metavar="N", help="Tokens of the target of an encoder-decoder model (default 128)."
+)
+@click.option("--accumulation", type=int, default=1, show_default=True, metavar="N", help="Passes per optimizer step.")
+@click.option(
+    "--pack",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Adapters trained side by side, each with its own batch.",
+)
+@click.option("--precision", type=click.Choice(["bf16", "fp16", "fp32"]), help="Arithmetic; bf16 where the GPU has it.")
+@click.option(
+    "--quantization",
+    type=click.Choice(["4bit", "8bit"]),
+    help="Storage of the frozen base: NF4 with double quantization, or LLM.int8.",
+)
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True)
+@click.option("--gradient-checkpointing", is_flag=True, help="Compute layers anew in the backward pass.")
+@click.option("--attention", type=click.Choice(["sdpa", "eager", "flash"]), default="sdpa", show_default=True)
+@click.option(
+    "--autocast", is_flag=True, help="Forward pass under torch.autocast, as `tune` and the Trainer's bf16=True do."
+)
+@click.option(
+    "--drop-outputs",
+    is_flag=True,
+    help="The loop drops the model's outputs before the backward pass, as `tune` and the Trainer do.",
+)
+@click.option("--gpu", metavar="NAME", help='GPU of the catalogue, such as "RTX 3090": memory, and time.')
+@click.option("--vram", type=float, metavar="GIB", help="Memory of the GPU in GiB.")
+@click.option(
+    "--evaluate", "eval_batch", type=int, metavar="N", help="Look at evaluation with N sequences at once as well."
+)
+@click.option(
+    "--new-tokens",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Evaluation generates N tokens with a cache of keys and values.",
+)
+@click.option("--examples", type=int, metavar="N", help="Examples of the training split, for the time of an epoch.")
+@click.option("--price-per-hour", type=float, metavar="PRICE", help="Price of the GPU, for the cost of an epoch.")
+@click.option("--max", "searched", type=click.Choice(SEARCHED), help="Find the largest value that fits.")
+@click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
+def command(**options: Any) -> None:
+    """Estimate peak memory and step time of a training step, without a GPU.
+
+    The real transformers and PEFT code runs on PyTorch's meta device: any model config, any PEFT method, no weights
+    and no data. With --gpu or --vram it says whether the step fits.
+    """
+    gpu, vram = _device(options["gpu"], options["vram"])
+    if options["searched"] and gpu is None and vram is None:
+        raise InputError('--max needs --gpu or --vram: how much memory there is, such as --vram 24 or --gpu "RTX 4090"')
+    method, quantization = resolve_method(options["method"])
+    values = parse_settings(options["settings"])
+    # Torch and transformers are loaded here, after everything that can be said without them.
+    from advisor.dryrun import Question, answer
+
+    found = answer(
+        Question(
+            model=options["model"], method=method, hyperparameters=values, adapter_config=options["adapter_config"],
+            head=options["head"], n_labels=options["labels"], batch_size=options["batch_size"],
+            seq_length=options["seq_len"], target_length=options["target_len"], accumulation=options["accumulation"],
+            pack_size=options["pack"], precision=options["precision"],
+            quantization=options["quantization"] or quantization, optimizer=options["optimizer"],
+            gradient_checkpointing=options["gradient_checkpointing"], attention=options["attention"],
+            autocast=options["autocast"], holds_outputs=not options["drop_outputs"],
+            eval_batch_size=options["eval_batch"],
+            new_tokens=options["new_tokens"], searched=options["searched"],
+        ),
+        gpu=gpu, usable_gib=vram,
+    )  # fmt: skip
+    show = as_json if options["json_"] else render
+    click.echo(show(found, gpu, examples=options["examples"], price_per_hour=options["price_per_hour"]))
+
+
+def _device(name: str | None, vram: float | None) -> tuple[Gpu | None, float | None]:
+    """Return the GPU and, when memory was given, how much of it training may take."""
+    Budget(vram_gib=vram)  # checks the size
+    gpu = find_gpu(name) if name else None
+    return gpu, None if vram is None else usable_gib(vram)

@@ -1,0 +1,219 @@
+"""Make operators on meta tensors take the path that they take on a CUDA device.
+
+PyTorch chooses some implementations by the device: attention runs through a fused kernel, dropout keeps a mask of one
+byte per number, and autocast inserts casts. On meta it would take the generic path, whose memory is another. This
+function mode sits above autograd, so that what is saved for the backward pass is that of the real path too.
+
+Choices follow `aten/src/ATen/native/transformers/attention.cpp` and `cuda/sdp_utils.cpp` (attention),
+`aten/src/ATen/native/Dropout.cpp` (dropout) and the operator lists on PyTorch's page "Automatic Mixed Precision
+package" (autocast), as of PyTorch 2.13.
+
+Not covered: the cuDNN attention kernel that PyTorch prefers on Hopper for some shapes (same allocations but for its
+plan), nested tensors, autocast's lists of operators that promote to the widest type.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Self
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+_aten = torch.ops.aten
+_ALIGNMENT = 8  # numbers; attention kernels read masks and heads in such groups
+_LARGEST_FLASH_HEAD = 256
+
+Call = Callable[..., Any]
+
+
+class CudaOnMeta(TorchFunctionMode):
+    """Redirects attention and dropout to CUDA's kernels, and casts as `torch.autocast("cuda", dtype)` would.
+
+    Attributes:
+        autocast_dtype: Type that autocast computes in where it is on.
+        flash: The device has flash attention (compute capability 8.0 and later).
+    """
+
+    def __init__(self, autocast_dtype: torch.dtype | None = None, *, flash: bool = True) -> None:
+        """Take CUDA's paths; autocast is off until `autocast()` is entered."""
+        super().__init__()
+        self.autocast_dtype = autocast_dtype
+        self.flash = flash
+        self._casting = False
+        self._cast_weights: dict[int, torch.Tensor] = {}
+
+    def __enter__(self) -> Self:
+        """Take CUDA's paths within the block."""
+        _ACTIVE.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        """Back to the paths of the meta device."""
+        super().__exit__(*raised)
+        _ACTIVE.pop()
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Cast within the block, as the forward pass under `torch.autocast` does; a no-op without a type."""
+        before = self._casting, torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+        self._casting = self.autocast_dtype is not None
+        # PEFT asks whether autocast is on and then leaves casts to it; meta tensors are untouched by the switch.
+        torch.set_autocast_enabled("cuda", self._casting)
+        torch.set_autocast_dtype("cuda", self.autocast_dtype or before[2])
+        try:
+            yield
+        finally:
+            self._casting = before[0]
+            torch.set_autocast_enabled("cuda", before[1])
+            torch.set_autocast_dtype("cuda", before[2])
+            self._cast_weights.clear()  # autocast's cache lives as long as its context
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call one function of PyTorch's Python interface."""
+        kwargs = kwargs or {}
+        if self._casting:
+            if func in _LOWER:
+                args, kwargs = self._lower(args), {name: self._lower_one(value) for name, value in kwargs.items()}
+            elif func in _RAISE:
+                args, kwargs = _raised(args), {name: _raised_one(value) for name, value in kwargs.items()}
+        if func is functional.scaled_dot_product_attention:
+            return attention(*args, flash=self.flash, **kwargs)
+        if func in _DROPOUT:
+            return _dropout(func, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _lower(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(self._lower_one(value) for value in values)
+
+    def _lower_one(self, value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._lower_one(one) for one in value)
+        dtype = self.autocast_dtype
+        if (
+            not isinstance(value, torch.Tensor)
+            or not value.is_floating_point()
+            or value.dtype in (dtype, torch.float64)
+        ):
+            return value
+        if not (value.is_leaf and value.requires_grad and value.dtype == torch.float32):
+            return value.to(dtype)
+        cast = self._cast_weights.get(id(value))
+        if cast is None:
+            cast = self._cast_weights[id(value)] = value.to(dtype)
+        return cast
+
+
+def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Return the contexts of a checkpointed layer's forward pass and of its recomputation.
+
+    For `context_fn` of `torch.utils.checkpoint.checkpoint`: on CUDA the recomputation runs under the autocast of the
+    forward pass, which on meta is this module's.
+    """
+    return nullcontext(), _ACTIVE[-1].autocast() if _ACTIVE else nullcontext()
+
+
+def _raised(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_raised_one(value) for value in values)
+
+
+def _raised_one(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+        return value.float()
+    return value
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    flash: bool = True,
+) -> torch.Tensor:
+    """Scaled dot-product attention by the kernel that CUDA would choose.
+
+    Flash attention takes 16-bit numbers without a mask; the memory-efficient kernel the rest, for which a mask of
+    truth values is first written out in the type of the query and padded to a multiple of 8 keys.
+
+    Args:
+        query: (batch, heads, tokens, head size); key and value alike, with fewer heads where `enable_gqa`.
+        key: See query.
+        value: See query.
+        attn_mask: Broadcasts to (batch, heads, tokens, keys).
+        dropout_p: Share of attention weights dropped.
+        is_causal: Tokens see only what is before them.
+        scale: Of the products, None for 1 / sqrt(head size).
+        enable_gqa: Key and value have fewer heads.
+        flash: The device has flash attention.
+    """
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    size = query.shape[-1]
+    fits = flash and half and size <= _LARGEST_FLASH_HEAD and value.shape[-1] == size
+    if attn_mask is None and fits:
+        padded = -size % _ALIGNMENT
+        query, key, value = (functional.pad(one, (0, padded)) if padded else one for one in (query, key, value))
+        out = _aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)[0]
+        return out[..., :size]
+    if enable_gqa:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    bias = None if attn_mask is None else _bias(attn_mask, query, key)
+    needs_sum = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
+    return _aten._scaled_dot_product_efficient_attention(
+        query, key, value, bias, needs_sum, dropout_p, is_causal, scale=scale
+    )[0]
+
+
+def _bias(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """Return the mask as the memory-efficient kernel takes it: numbers, padded in memory, one view per head."""
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(mask.logical_not(), float("-inf"))
+    padding = -mask.shape[-1] % _ALIGNMENT
+    if padding:
+        mask = functional.pad(mask, (0, padding))[..., : -padding or None]
+    return mask.expand(query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+
+
+def _dropout(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    names = dict(zip(("input", "p", "train" if func is torch.dropout else "training", "inplace"), args, strict=False))
+    values = {**names, **kwargs}
+    share = float(values.get("p", 0.5))
+    training = bool(values.get("training", values.get("train", True)))
+    if not training or not 0 < share < 1 or values.get("inplace"):
+        return func(*args, **kwargs)
+    return torch.native_dropout(values["input"], share, True)[0]
+
+
+_ACTIVE: list[CudaOnMeta] = []  # innermost last
+
+_DROPOUT = frozenset({functional.dropout, torch.dropout})
+
+_LOWER = frozenset({
+    functional.linear, functional.scaled_dot_product_attention, functional.conv1d, functional.conv2d, torch.matmul,
+    torch.mm, torch.bmm, torch.baddbmm, torch.addmm, torch.addbmm, torch.addmv, torch.addr, torch.mv, torch.einsum,
+    torch.chain_matmul, torch.linalg.multi_dot, functional.prelu, torch.conv1d, torch.conv2d,
+    torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.__rmatmul__, torch.Tensor.mm, torch.Tensor.bmm,
+    torch.Tensor.baddbmm, torch.Tensor.addmm, torch.Tensor.mv,
+})  # fmt: skip
+
+_RAISE = frozenset({
+    functional.softmax, functional.log_softmax, functional.layer_norm, functional.group_norm, functional.softplus,
+    functional.cross_entropy, functional.nll_loss, functional.mse_loss, functional.l1_loss, functional.smooth_l1_loss,
+    functional.binary_cross_entropy_with_logits, functional.normalize, functional.cosine_similarity, functional.kl_div,
+    torch.softmax, torch.log_softmax, torch.layer_norm, torch.exp, torch.expm1, torch.log, torch.log1p, torch.log2,
+    torch.log10, torch.pow, torch.rsqrt, torch.reciprocal, torch.sum, torch.prod, torch.cumsum, torch.cumprod,
+    torch.norm, torch.linalg.norm, torch.linalg.vector_norm, torch.linalg.matrix_norm, torch.acos, torch.asin,
+    torch.cosh, torch.sinh, torch.tan, torch.erfinv, torch.dist, torch.cdist,
+    torch.Tensor.softmax, torch.Tensor.log_softmax, torch.Tensor.exp, torch.Tensor.log, torch.Tensor.pow,
+    torch.Tensor.__pow__, torch.Tensor.__rpow__, torch.Tensor.rsqrt, torch.Tensor.reciprocal, torch.Tensor.sum,
+    torch.Tensor.prod, torch.Tensor.cumsum, torch.Tensor.norm, torch.Tensor.__rdiv__,
+    torch.Tensor.__rtruediv__,
+})  # fmt: skip

@@ -1,0 +1,206 @@
+"""Stored profiles: what dry runs of the catalogue's models said, as closed forms, so that advice only multiplies.
+
+For one base model, method, precision, storage and way of checkpointing, the bytes alive at any moment of a training
+step are a polynomial in the examples at once (b), their length (s, of the source), the length of the target (t) and
+one hyperparameter of the method (p: the rank, or the number of virtual tokens). Which moment is the peak changes with
+them; a profile holds the few moments that are the peak somewhere, and the largest of their polynomials is the answer.
+
+The profiles are made by `studies/step_profiles/run.py` from dry runs of the step that `tune` runs: autocast in 16
+bits, fused AdamW, outputs not held. Against fresh dry runs they are within 1 % (tests/dryrun/test_profile.py).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from advisor.catalog.files import read_lines
+from advisor.records import from_plain, to_plain
+from advisor.spec import Precision, Quantization
+
+FILE_NAME = "step_profiles.jsonl"
+Coefficients = tuple[float, ...]
+
+# Hyperparameter that a method's memory depends on.
+SIZE_OF: dict[str, str] = {
+    "lora": "r", "rslora": "r", "dora": "r", "prompt-tuning": "num_virtual_tokens",
+    "prefix-tuning": "num_virtual_tokens", "p-tuning": "num_virtual_tokens",
+}  # fmt: skip
+# Same tensors under another scale.
+_SAME_AS = {"rslora": "lora"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Where to evaluate a profile.
+
+    Attributes:
+        batch_size: Examples at once.
+        source_tokens: Their length.
+        target_tokens: Length of the target of an encoder-decoder model.
+        size: Value of the method's hyperparameter in `SIZE_OF`, 0 without one.
+    """
+
+    batch_size: int
+    source_tokens: int
+    target_tokens: int = 0
+    size: int = 0
+
+    def value(self, term: str) -> float:
+        """Return one monomial, such as "bss" for batch times length squared."""
+        values = {"b": self.batch_size, "s": self.source_tokens, "t": self.target_tokens, "p": self.size, "1": 1}
+        product = 1.0
+        for letter in term:
+            product *= values[letter]
+        return product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A moment of the step that is the peak somewhere; coefficients per term of the profile.
+
+    Attributes:
+        alive: Bytes beyond weights, adapter and optimizer state.
+        logits: Part of them at the head of a language model.
+        gradients: Part of them that are gradients of this pass.
+        workspace: Part of them that are temporaries.
+    """
+
+    alive: Coefficients
+    logits: Coefficients
+    gradients: Coefficients
+    workspace: Coefficients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProfile:
+    """Closed forms of one kind of training step.
+
+    Attributes:
+        base_model: Hub id.
+        method: Slug.
+        precision: "bf16" (and fp16, whose bytes are the same) or "fp32".
+        quantization: Storage of the frozen base.
+        gradient_checkpointing: Layers are computed anew in the backward pass.
+        terms: Monomials that coefficients belong to.
+        weights: Bytes of the base model.
+        adapter: Bytes of the adapter.
+        gradients: Bytes of all gradients.
+        optimizer: Bytes of the optimizer's state.
+        trainable: Trained parameters.
+        moments: Candidates for the peak.
+        fragmentation: Bytes reserved but not allocated at the peak, as a share of what is allocated beyond the
+            weights; the largest of those seen.
+        totals: Operations of a step, each per term.
+    """
+
+    base_model: str
+    method: str
+    precision: Precision
+    quantization: Quantization | None
+    gradient_checkpointing: bool
+    terms: tuple[str, ...]
+    weights: Coefficients
+    adapter: Coefficients
+    gradients: Coefficients
+    optimizer: Coefficients
+    trainable: Coefficients
+    moments: tuple[Moment, ...]
+    fragmentation: float
+    totals: Mapping[str, Coefficients]
+
+    def at(self, point: Point, accumulating: bool = False) -> "ProfiledStep":
+        """Evaluate the closed forms.
+
+        Args:
+            point: Batch, lengths and size.
+            accumulating: Gradients of an earlier pass exist when this one begins.
+        """
+        values = tuple(point.value(term) for term in self.terms)
+
+        def of(coefficients: Coefficients) -> float:
+            return sum(one * value for one, value in zip(coefficients, values, strict=True))
+
+        gradients = of(self.gradients)
+        waiting = gradients if accumulating else 0.0
+        best = max(self.moments, key=lambda one: of(one.alive) + max(0.0, waiting - of(one.gradients)))
+        live_gradients = max(of(best.gradients), waiting)
+        alive = of(best.alive) + live_gradients - of(best.gradients)
+        return ProfiledStep(
+            weights_bytes=int(of(self.weights)), adapter_bytes=int(of(self.adapter)),
+            optimizer_bytes=int(of(self.optimizer)), gradients_bytes=int(live_gradients),
+            logits_bytes=int(of(best.logits)), workspace_bytes=int(of(best.workspace)), alive_bytes=int(alive),
+            fragmentation=self.fragmentation, trainable_params=round(of(self.trainable)),
+            totals={name: of(coefficients) for name, coefficients in self.totals.items()},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledStep:
+    """A profile at one point; bytes, and totals as in `OperatorTotals`."""
+
+    weights_bytes: int
+    adapter_bytes: int
+    optimizer_bytes: int
+    gradients_bytes: int
+    logits_bytes: int
+    workspace_bytes: int
+    alive_bytes: int
+    fragmentation: float
+    trainable_params: int
+    totals: Mapping[str, float]
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Peak of what tensors take."""
+        return self.weights_bytes + self.adapter_bytes + self.optimizer_bytes + self.alive_bytes
+
+    @property
+    def fragmentation_bytes(self) -> int:
+        """What the allocator is expected to hold beyond that."""
+        return int(self.fragmentation * (self.allocated_bytes - self.weights_bytes))
+
+
+def find_profile(
+    base_model: str, method: str, precision: Precision, quantization: Quantization | None, checkpointing: bool
+) -> StepProfile | None:
+    """Return the stored profile, None where there is none.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    stored: Precision = "fp32" if precision == "fp32" else "bf16"
+    return _parsed(key_of(base_model, _SAME_AS.get(method, method), stored, quantization, checkpointing))
+
+
+def key_of(
+    base_model: str, method: str, precision: Precision, quantization: Quantization | None, checkpointing: bool
+) -> str:
+    """Return the key that a stored profile begins with."""
+    return "|".join((base_model, method, precision, quantization or "", "checkpointing" if checkpointing else ""))
+
+
+def line_of(profile: StepProfile) -> str:
+    """Return a profile as a line of the file; its key comes first, so that a reader need not parse the rest."""
+    key = key_of(
+        profile.base_model, profile.method, profile.precision, profile.quantization, profile.gradient_checkpointing
+    )
+    return json.dumps({"key": key, **to_plain(profile)}, separators=(",", ":"))
+
+
+@cache
+def _parsed(key: str) -> StepProfile | None:
+    line = _lines().get(key)
+    if line is None:
+        return None
+    row = json.loads(line)
+    del row["key"]
+    return from_plain(StepProfile, row, where=f"{FILE_NAME}: {key}")
+
+
+@cache
+def _lines() -> Mapping[str, str]:
+    try:
+        return {line.split('"', 4)[3]: line for line in read_lines(FILE_NAME)}
+    except FileNotFoundError:
+        return {}

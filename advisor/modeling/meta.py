@@ -1,0 +1,183 @@
+"""Base models on the meta device: the real modules with the real shapes, and no weights.
+
+A config is all that is needed: a row of the catalogue, a local folder with nothing but a `config.json`, or a hub id
+(then transformers downloads the one file). No code from a model folder is run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+
+from advisor.catalog.base_models import find_config
+from advisor.catalog.tasks import Head
+from advisor.errors import DataError, InputError, UnknownNameError, printable
+from advisor.modeling.base import AUTO_CLASSES
+from advisor.modeling.quiet import quiet_libraries
+from advisor.spec import Architecture
+
+Attention = Literal["sdpa", "eager", "flash"]
+_LEARNED_POSITIONS = frozenset({"roberta", "bert", "electra", "distilbert", "gpt2", "gpt_bigcode", "bart", "plbart"})
+ENCODER_TYPES = frozenset({"roberta", "bert", "modernbert", "deberta-v2", "electra", "distilbert", "codesage"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model known by its config alone.
+
+    Attributes:
+        name: Hub id or folder, as the user named it.
+        config: transformers' config.
+        architecture: Encoder-only, encoder-decoder or decoder-only.
+    """
+
+    name: str
+    config: PreTrainedConfig
+    architecture: Architecture
+
+    @property
+    def default_head(self) -> Head:
+        """Head of the architecture's usual task."""
+        if self.architecture == "encoder-only":
+            return "sequence-classification"
+        return "seq2seq-lm" if self.architecture == "encoder-decoder" else "causal-lm"
+
+    @property
+    def position_limit(self) -> int | None:
+        """Most tokens that a table of learned positions allows, None where positions are computed or relative."""
+        positions = self.max_positions
+        if positions is None or self.config.model_type not in _LEARNED_POSITIONS:
+            return None
+        # RoBERTa counts positions from the padding index on, so the first two rows of its table are never used.
+        return positions - 2 if self.config.model_type == "roberta" else positions
+
+    @property
+    def max_positions(self) -> int | None:
+        """Most tokens of one sequence, None without a limit."""
+        positions = getattr(self.config, "max_position_embeddings", None)
+        return positions if isinstance(positions, int) and positions > 0 else None
+
+
+def read_model_source(name: str) -> ModelSource:
+    """Find the config of a catalogue entry, a folder, or a model of the hub.
+
+    Raises:
+        DataError: The folder has no usable config.json, or the hub cannot be asked.
+        UnknownNameError: Neither a catalogue entry nor a folder, and it does not look like a hub id.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise DataError(f"{printable(name)}: has no config.json; give a transformers model folder")
+        return _source(name, _load_config(str(folder.absolute()), name))
+    try:
+        model_type, values = find_config(name)
+    except UnknownNameError:
+        if name.count("/") != 1 or name.startswith((".", "~", "/")):
+            raise
+        return _source(name, _load_config(name, name))
+    return _source(name, AutoConfig.for_model(model_type, **values))
+
+
+def build_on_meta(
+    source: ModelSource,
+    head: Head,
+    *,
+    dtype: torch.dtype,
+    attention: Attention = "sdpa",
+    n_labels: int = 2,
+    layers: int | None = None,
+) -> PreTrainedModel:
+    """Build the model with its head on the meta device.
+
+    Args:
+        source: The model's config.
+        head: Head on top.
+        dtype: Of the weights.
+        attention: Implementation of attention.
+        n_labels: Classes of a classification head.
+        layers: Number of layers to build instead of the config's own, of every stack.
+
+    Raises:
+        InputError: The model type has no such head or attention.
+    """
+    config = type(source.config).from_dict(source.config.to_dict())
+    config.num_labels = n_labels
+    config.use_cache = False
+    if head == "sequence-classification":
+        config.pad_token_id = _pad_token(config)
+    if head == "seq2seq-lm" and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = _pad_token(config)
+    if layers is not None:
+        _set_depth(config, layers)
+    implementation = "eager" if attention == "eager" else "sdpa"
+    try:
+        with quiet_libraries(), torch.device("meta"):
+            model: PreTrainedModel = AUTO_CLASSES[head].from_config(
+                config, dtype=dtype, attn_implementation=implementation, trust_remote_code=False
+            )
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{printable(source.name)}: cannot be built with a {head} head and {implementation} "
+                         f"attention ({reason})") from error  # fmt: skip
+    return model
+
+
+def depth_of(config: PreTrainedConfig) -> int:
+    """Return the number of layers of a stack (of the encoder, where there are two)."""
+    for name in ("num_hidden_layers", "num_layers", "n_layer", "encoder_layers"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    raise DataError(f"{config.model_type}: the config does not say how many layers there are")
+
+
+def _set_depth(config: PreTrainedConfig, layers: int) -> None:
+    for name in (
+        "num_hidden_layers", "num_layers", "n_layer", "encoder_layers", "decoder_layers", "num_decoder_layers"
+    ):  # fmt: skip
+        if isinstance(getattr(config, name, None), int):
+            setattr(config, name, layers)
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        config.layer_types = list(kinds[:layers])
+
+
+def _source(name: str, config: PreTrainedConfig) -> ModelSource:
+    config = config.get_text_config()
+    if getattr(config, "is_encoder_decoder", False):
+        architecture: Architecture = "encoder-decoder"
+    elif config.model_type in ENCODER_TYPES and not getattr(config, "is_decoder", False):
+        architecture = "encoder-only"
+    else:
+        architecture = "decoder-only"
+    if hasattr(config, "quantization_config"):  # storage is what the caller asks for
+        del config.quantization_config
+    return ModelSource(name=name, config=config, architecture=architecture)
+
+
+def _load_config(source: str, name: str) -> PreTrainedConfig:
+    try:
+        with quiet_libraries():
+            return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # the hub, JSON and transformers raise a dozen unrelated classes
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{printable(name)}: no usable config.json ({reason})") from error
+
+
+def _pad_token(config: PreTrainedConfig) -> int:
+    for value in (getattr(config, "pad_token_id", None), getattr(config, "eos_token_id", None)):
+        if isinstance(value, int) and value >= 0:
+            return value
+    return 0
+
+
+def hidden_size(config: Any) -> int:
+    """Return the width of the residual stream."""
+    for name in ("hidden_size", "d_model", "n_embd"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    raise DataError(f"{config.model_type}: the config does not say how wide the model is")

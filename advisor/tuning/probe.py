@@ -1,0 +1,160 @@
+"""The step that is measured before a search, and what it says about the estimates of the rest of the study."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from advisor import records
+from advisor.candidates import Candidate
+from advisor.catalog.base_models import find_base_model
+from advisor.catalog.tasks import Task, head_of
+from advisor.errors import AdvisorError
+from advisor.feasibility import Estimate
+from advisor.feasibility.memory import Step, estimate_memory
+from advisor.result import Probe
+from advisor.trial import StepMeasurement
+from advisor.tuning.events import StageStarted
+
+FILE_NAME = "probe.json"
+Estimator = Callable[[Candidate, Step], Estimate | None]
+
+
+class Prober(Protocol):
+    """A runner that can measure a step, such as `training.runner.DeviceRunner`."""
+
+    @property
+    def device(self) -> str:
+        """The device for people."""
+
+    @property
+    def reports_memory(self) -> bool:
+        """Does the device say how much memory a step took?"""
+
+    def probe(self, candidate: Candidate) -> StepMeasurement | None:
+        """Measure one real training step of a candidate, None where that is not possible."""
+
+
+def find_probe(
+    folder: Path,
+    runner: Prober,
+    candidate: Candidate,
+    estimate: Estimator,
+    on_event: Callable[[StageStarted], None],
+) -> Probe | None:
+    """Return the probe of an earlier run of the study, or measure and save one.
+
+    Args:
+        folder: Run folder.
+        runner: Measures.
+        candidate: The recommendation.
+        estimate: Computes what is measured.
+        on_event: Told before something is measured.
+
+    Returns:
+        None where the device does not report its memory, the step cannot be run, or there is no estimate of it.
+
+    Raises:
+        DataError: The saved probe is damaged.
+    """
+    if not runner.reports_memory:
+        return None
+    path = folder / FILE_NAME
+    if path.is_file():
+        known = records.read(Probe, path)
+        if known.device == runner.device and records.to_plain(known.candidate) == records.to_plain(candidate):
+            return known
+    on_event(StageStarted(text="measuring one training step of the recommendation"))
+    measured = runner.probe(candidate)
+    expected = None if measured is None else estimate(candidate, step_of(measured))
+    if measured is None or expected is None:
+        return None
+    probe = Probe(
+        candidate=candidate,
+        device=runner.device,
+        basis=expected.basis,
+        micro_batch_size=measured.micro_batch_size,
+        source_tokens=measured.source_tokens,
+        target_tokens=measured.target_tokens,
+        estimated_memory_bytes=expected.peak_memory_bytes,
+        measured_memory_bytes=measured.peak_memory_bytes,
+        available_bytes=measured.available_bytes,
+        estimated_step_s=None,
+        measured_step_s=measured.duration_s,
+    )
+    records.write(probe, path)
+    return probe
+
+
+def step_of(measured: StepMeasurement) -> Step:
+    """Return the step that was measured as one that can be estimated."""
+    return Step(
+        batch_size=measured.micro_batch_size,
+        source_tokens=measured.source_tokens,
+        target_tokens=measured.target_tokens,
+    )
+
+
+def estimator_for(task: Task) -> Estimator:
+    """Return what estimates a step of any candidate for a task; None for base models that nothing is known about."""
+
+    def estimate(candidate: Candidate, step: Step) -> Estimate | None:
+        try:
+            model = find_base_model(candidate.base_model)
+        except AdvisorError:
+            return None
+        return estimate_memory(
+            model, candidate.method, candidate.hyperparameters, head_of(task, candidate.architecture), step,
+            candidate.precision, candidate.quantization,
+        )  # fmt: skip
+
+    return estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedEstimates:
+    """Estimates of the study's candidates, multiplied by what the probe showed.
+
+    One ratio stands for all of them: they share base model, precision and data. It says less about a method whose
+    memory is made up differently.
+
+    Attributes:
+        probe: Measured and estimated memory of the recommendation.
+        task: Gives the length of targets.
+        estimate: Computes the estimate of a step.
+    """
+
+    probe: Probe
+    task: Task
+    estimate: Estimator
+
+    def estimated_bytes(self, candidate: Candidate, micro_batch_size: int) -> int | None:
+        """Return the uncorrected estimate with that many examples in memory at once, None where there is none."""
+        found = self.estimate(candidate, self._step(candidate, micro_batch_size))
+        return None if found is None else found.peak_memory_bytes
+
+    def corrected_bytes(self, candidate: Candidate, micro_batch_size: int) -> int | None:
+        """Return the corrected estimate, None where there is none."""
+        found = self.estimated_bytes(candidate, micro_batch_size)
+        return None if found is None else round(found * self.probe.memory_ratio)
+
+    def fitting_micro_batch(self, candidate: Candidate) -> int:
+        """Return the candidate's micro-batch or the first of its halves that fits, 0 when single examples do not.
+
+        Without an estimate everything is taken to fit.
+        """
+        size = candidate.micro_batch_size or candidate.batch_size
+        while size >= 1:
+            needed = self.corrected_bytes(candidate, size)
+            if needed is None or needed <= self.probe.available_bytes:
+                break
+            size //= 2
+        return size
+
+    def _step(self, candidate: Candidate, micro_batch_size: int) -> Step:
+        """Return the longest step: as long as the data, where the candidate reads as much of them as the probe did."""
+        source, target = self.probe.source_tokens, self.probe.target_tokens
+        if candidate.max_seq_length != self.probe.candidate.max_seq_length:
+            head = head_of(self.task, candidate.architecture)
+            source = candidate.max_seq_length + (self.task.max_target_length if head == "causal-lm" else 0)
+        return Step(batch_size=micro_batch_size, source_tokens=source, target_tokens=target)
