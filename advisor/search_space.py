@@ -8,7 +8,7 @@ recommendation does.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from advisor.candidates import Candidate
+from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.catalog.dimensions import Dimension, Scalar
 from advisor.catalog.methods import derived_values, find_method
 from advisor.catalog.tasks import find_task, head_of
@@ -118,6 +118,7 @@ def candidate_from_choice(base: RankedCandidate | Candidate, method: str, values
         batch_size=base.batch_size,
         max_seq_length=base.max_seq_length,
         micro_batch_size=base.micro_batch_size,
+        gradient_checkpointing=base.gradient_checkpointing and method not in WITHOUT_CHECKPOINTING,
     )  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def find_gpu(name: str) -> Gpu:
 
 def _plain(name: str) -> str:
     words = name.lower().replace("-", " ").replace("_", " ").split()
-    return "".join(word for word in words if word not in ("nvidia", "geforce", "tesla", "amd"))  # "rtx3090" is known too
+    # Joined without spaces, so that "rtx3090" is known too.
+    return "".join(word for word in words if word not in ("nvidia", "geforce", "tesla", "amd"))
 
 
 @cache

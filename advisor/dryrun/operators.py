@@ -37,6 +37,7 @@ class OperatorCost:
         launches: Kernels.
         synchronizes: The host waits until the device has done everything before it.
         transferred_bytes: Copied by the host: to or from the device, and before that into another type.
+        list_tensors: Members of the longest list that an operator on lists works through, else 0.
     """
 
     name: str
@@ -47,6 +48,7 @@ class OperatorCost:
     launches: int
     synchronizes: bool = False
     transferred_bytes: int = 0
+    list_tensors: int = 0
 
 
 def cost(func: Any, args: Args, kwargs: Kwargs, out: Any) -> OperatorCost | None:
@@ -107,10 +109,10 @@ def _cost(rule: _Rule, args: Args, kwargs: Kwargs, out: Any) -> OperatorCost | N
     if rule.selects or rule.scatters:
         read += written
     flops = 0 if rule.flops is None else rule.flops(args, kwargs, out)
-    launches = _list_launches(rule, args, out) if rule.lists else rule.launches
+    launches, tensors = _list_launches(rule, args, out) if rule.lists else (rule.launches, 0)
     waits = rule.synchronizes is not None and rule.synchronizes(args, kwargs, out)
     moved = _moved_bytes(rule.name, args, out, read, written) if rule.name in _COPY else 0
-    return _record(rule.name, flops, _kind(args, out), read, written, launches, waits, moved)
+    return _record(rule.name, flops, _kind(args, out), read, written, launches, waits, moved, tensors)
 
 
 # Layers are alike, so the records of one serve all; the number kept bounds the memory.
@@ -180,14 +182,16 @@ _KINDS = {
 }  # fmt: skip
 
 
-def _list_launches(rule: _Rule, args: Args, out: Any) -> int:
-    """Return the kernels of an operator on lists: each takes so many tensors and so many chunks of them."""
+def _list_launches(rule: _Rule, args: Args, out: Any) -> tuple[int, int]:
+    """Return the kernels of an operator on lists, and its tensors: a kernel takes so many, and so many chunks."""
     lists = [value for value in (*args, out) if isinstance(value, (list, tuple)) and _is_on_device(value)]
     if not lists:
-        return 0
-    chunks = sum(-(-one.numel() // CHUNK_NUMBERS) for one in lists[0])
-    tensors_each = TENSORS_PER_LAUNCH[min(len(lists), len(TENSORS_PER_LAUNCH)) - 1]
-    return max(1, -(-len(lists[0]) // tensors_each), -(-chunks // CHUNKS_PER_LAUNCH)) + rule.launches - 1
+        return 0, 0
+    depth = len(lists) - 1 if rule.name in _STEPS_BESIDE else len(lists)
+    n_tensors, chunks = len(lists[0]), sum(-(-one.numel() // CHUNK_NUMBERS) for one in lists[0])
+    tensors_each = TENSORS_PER_LAUNCH[min(depth, len(TENSORS_PER_LAUNCH)) - 1]
+    kernels = max(1, -(-n_tensors // tensors_each), -(-chunks // CHUNKS_PER_LAUNCH))
+    return kernels + rule.launches - 1, n_tensors
 
 
 def _is_on_device(values: Any) -> bool:
@@ -210,10 +214,11 @@ def _rule(func: Any) -> _Rule | None:
     writes = tuple(
         position for position, argument in enumerate(schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write and not argument.kwarg_only
+        and not (name in _FUSED and argument.name == "grads")  # written only where a gradient scaler is used
     )  # fmt: skip
     return _Rule(
         name=name, writes=writes, unread=_unread(name), selects=name in _SELECT, scatters=name in _SCATTER,
-        lists=name.startswith(("_foreach_", "_fused_")) and not name.startswith("_fused_rms"),
+        lists=name.startswith("_foreach_") or name in _FUSED,
         launches=_LAUNCHES.get(name, 1), flops=_flops_of(func), synchronizes=_waiting(name),
     )  # fmt: skip
 
@@ -285,6 +290,8 @@ def _has_mask(indices: Iterable[Any]) -> bool:
     return any(isinstance(one, torch.Tensor) and one.dtype in (torch.bool, torch.uint8) for one in indices)
 
 
+_FUSED = frozenset({"_fused_adamw_", "_fused_adam_", "_fused_adagrad_", "_fused_sgd_"})
+_STEPS_BESIDE = _FUSED - {"_fused_sgd_"}  # the kernel takes the list of step counts beside the others
 # Neither kernel nor copy, although the schema shows no alias.
 _NOTHING = frozenset({
     "_unsafe_view", "_reshape_alias", "lift_fresh", "resize_", "resize_as_", "set_", "_efficientzerotensor",

@@ -26,12 +26,14 @@ class TrainingPeaks:
     """Peak memory of training, without the device context.
 
     Attributes:
-        allocated_bytes: Most bytes alive at once, as `torch.cuda.max_memory_allocated` counts them.
+        requested_bytes: Most bytes alive at once, as asked for.
+        allocated_bytes: The same as rounded by the allocator, as `torch.cuda.max_memory_allocated` counts them.
         reserved_bytes: What the caching allocator held, as `torch.cuda.max_memory_reserved` counts it.
         breakdown: Bytes alive at the allocated peak by category; they add up to `allocated_bytes`.
         paged_bytes: Optimizer state in pageable memory, which counts in neither peak.
     """
 
+    requested_bytes: int
     allocated_bytes: int
     reserved_bytes: int
     breakdown: dict[Category, int]
@@ -55,6 +57,7 @@ def peaks_of(trace: StepTrace, *, pack_size: int = 1, workspace_bytes: int = 0) 
         breakdown["workspace"] = breakdown.get("workspace", 0) + workspace_bytes
     breakdown["workspace"] = breakdown.get("workspace", 0) + found.allocated_bytes - at_peak - workspace_bytes
     return TrainingPeaks(
+        requested_bytes=found.requested_bytes,
         allocated_bytes=found.allocated_bytes, reserved_bytes=found.reserved_bytes, breakdown=breakdown,
         paged_bytes=paged,
     )  # fmt: skip

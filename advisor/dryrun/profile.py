@@ -32,7 +32,9 @@ _RANK_TERMS = ("p", "bp", "bsp")
 _RANK_TARGET_TERMS = ("btp",)
 _TOKEN_TERMS = ("p", "bp", "bsp", "bpp")
 _TOKEN_TARGET_TERMS = ("btp",)
-_GRID = 400  # points at which the largest moment is looked for
+_GRID = 1500  # points at which the largest moment is looked for
+_NEGLIGIBLE = 1e-7
+_REPLAYED_LAYERS = 8
 _LEFT_OUT = 5e-4  # a moment is dropped where the others come this close to it
 
 
@@ -72,43 +74,51 @@ class _Sample:
     totals: dict[str, float]
 
 
-def profile_of(configuration: Configuration, base_model: str) -> StepProfile:
+def profile_of(configuration: Configuration, base_model: str, overhead: float | None = None) -> StepProfile:
     """Dry-run a configuration and return its closed form.
+
+    Args:
+        configuration: What the profile is about.
+        base_model: Hub id that it is stored under.
+        overhead: As in `StepProfile`, when it is known from a configuration alike; None to replay some steps.
 
     Raises:
         NoClosedFormError: The dry runs do not follow one polynomial.
+        UnevenStackError: The layers are not alike; ask again with `in_full`.
     """
     terms = terms_of(configuration)
-    points = _points(configuration, len(terms) + 2)
-    samples = [_sample(configuration, point) for point in points]
+    samples = _samples(configuration, _points(configuration, len(terms) + 1))
     if len({sample.curves.shape for sample in samples}) != 1:
         raise NoClosedFormError(f"{base_model}, {configuration.method}: the steps differ in their operators")
     matrix = _matrix([sample.point for sample in samples], terms)
     curves = np.stack([sample.curves for sample in samples])  # (points, groups, moments)
     fitted = _solve(matrix, curves.reshape(len(samples), -1)).reshape(len(terms), *curves.shape[1:])
-    moments = _largest(fitted, terms, configuration)
     workload = configuration.workload
 
     def fit(values: Sequence[float]) -> Coefficients:
-        return _rounded(_solve(matrix, np.array(values)[:, None])[:, 0])
+        return _sparse(_solve(matrix, np.array(values, dtype=float)[:, None])[:, 0], matrix, terms)
 
-    adapter = [sample.adapter for sample in samples]
-    trained = [sample.trainable for sample in samples]
+    names = ("alive", "logits", "gradients", "workspace")
     return StepProfile(
-        base_model=base_model, method=configuration.method, precision=workload.precision,
-        quantization=workload.quantization, gradient_checkpointing=workload.gradient_checkpointing, terms=terms,
-        weights=fit([sample.weights for sample in samples]), adapter=fit(adapter), gradients=fit(_gradients(samples)),
-        optimizer=fit([sample.state_ratio * sample.trainable for sample in samples]), trainable=fit(trained),
+        base_model=base_model,
+        head=workload.head,
+        method=configuration.method,
+        precision=workload.precision,
+        quantization=workload.quantization,
+        gradient_checkpointing=workload.gradient_checkpointing,
+        weights=fit([sample.weights for sample in samples]),
+        adapter=fit([sample.adapter for sample in samples]),
+        # All gradients are alive at the end of the backward pass, which is where their curve is highest.
+        gradients=fit([float(sample.curves[2].max()) for sample in samples]),
+        optimizer=fit([sample.state_ratio * sample.trainable for sample in samples]),
+        trainable=fit([sample.trainable for sample in samples]),
         moments=tuple(
-            Moment(**{
-                name: _rounded(fitted[:, row, moment])
-                for row, name in enumerate(("alive", "logits", "gradients", "workspace"))
-            })
-            for moment in moments
+            Moment(**{name: _sparse(fitted[:, row, moment], matrix, terms) for row, name in enumerate(names)})
+            for moment in _largest(fitted, terms, configuration)
         ),
-        fragmentation=_fragmentation(configuration),
+        overhead=overhead_of(configuration) if overhead is None else overhead,
         totals={name: fit([sample.totals[name] for sample in samples]) for name in samples[0].totals},
-    )  # fmt: skip
+    )
 
 
 def terms_of(configuration: Configuration) -> tuple[str, ...]:
@@ -123,7 +133,10 @@ def terms_of(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _points(configuration: Configuration, count: int) -> list[Point]:
-    """Spread points over the domain, the same every time."""
+    """Spread points over the domain, the same every time.
+
+    A batch of one skips a copy or two that larger ones make, so it is left to the closed form of the others.
+    """
     random = np.random.default_rng(0)
     longest = max(64, configuration.max_length // 64 * 64)
     points = []
@@ -132,7 +145,7 @@ def _points(configuration: Configuration, count: int) -> list[Point]:
         target = int(random.integers(1, 9)) * 32 if configuration.workload.head == "seq2seq-lm" else 0
         length = int(random.integers(1, longest // 64 + 1)) * 64
         points.append(
-            Point(batch_size=int(random.integers(1, 17)), source_tokens=length, target_tokens=target, size=size)
+            Point(batch_size=int(random.integers(2, 17)), source_tokens=length, target_tokens=target, size=size)
         )
     return points
 
@@ -146,29 +159,43 @@ def workload_at(configuration: Configuration, point: Point) -> Workload:
     )  # fmt: skip
 
 
-def _sample(configuration: Configuration, point: Point) -> _Sample:
-    workload = workload_at(configuration, point)
-    depths = depths_of(workload)
-    built = workload if configuration.in_full else replace(workload, layers=BUILT_LAYERS)
-    model = build_model(built)
-    trace = run_model_step(model, built, by_layer=not configuration.in_full)
-    if configuration.in_full:
-        curves, factors = group_curves(trace), [(0, 1)]
-        sizes = _parameter_bytes(model, (), ())
+def _samples(configuration: Configuration, points: Sequence[Point]) -> list[_Sample]:
+    """Run the step at every point; a model is built once for each size, but bitsandbytes' layers change when used."""
+    models: dict[int, torch.nn.Module] = {}
+    samples = []
+    for point in points:
+        workload = workload_at(configuration, point)
+        if not configuration.in_full:
+            workload = replace(workload, layers=BUILT_LAYERS)
+        if point.size not in models or workload.quantization is not None:
+            models[point.size] = build_model(workload)
+        samples.append(_sample(models[point.size], workload, point, depths_of(configuration.workload)))
+    return samples
+
+
+def _sample(model: torch.nn.Module, workload: Workload, point: Point, depths: Sequence[int]) -> _Sample:
+    in_full = workload.layers is None
+    trace = run_model_step(model, workload, by_layer=not in_full)
+    if in_full:
+        curves, factors, stacks = group_curves(trace), [(0, 1)], []
     else:
-        if len(stacks_of(model, BUILT_LAYERS)) != len(depths):
+        stacks = stacks_of(model, BUILT_LAYERS)
+        if len(stacks) != len(depths):
             raise UnevenStackError(f"{workload.source.name}: {len(depths)} stacks of layers expected")
         curves, factors = live_bytes_at_depth(trace, depths).curves, costs_at_depth(trace, depths)
-        sizes = _parameter_bytes(model, stacks_of(model, BUILT_LAYERS), depths)
-    frozen, trained_bytes, trained = sizes
+    frozen, trained_bytes, trained = _parameter_bytes(model, stacks, depths)
     full = workload.peft_config is None
     built_trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
     state = sum(block.nbytes for block in trace.blocks if block.category == "optimizer")
     return _Sample(
-        point=point, curves=curves, weights=frozen + (trained_bytes if full else 0),
-        adapter=0.0 if full else trained_bytes, trainable=trained, state_ratio=state / max(1, built_trained),
+        point=point,
+        curves=curves,
+        weights=frozen + (trained_bytes if full else 0),
+        adapter=0.0 if full else trained_bytes,
+        trainable=trained,
+        state_ratio=state / max(1, built_trained),
         totals=totals_of(trace.costs, factors),
-    )  # fmt: skip
+    )
 
 
 def depths_of(workload: Workload) -> tuple[int, ...]:
@@ -193,14 +220,9 @@ def _parameter_bytes(
         ], dtype=float)  # fmt: skip
 
     total = count(model)
-    for layers, depth in zip(stacks, depths, strict=True):
+    for layers, depth in zip(stacks, depths, strict=bool(stacks)):
         total += (depth - BUILT_LAYERS) * count(layers[1])
     return float(total[0]), float(total[1]), float(total[2])
-
-
-def _gradients(samples: Sequence[_Sample]) -> list[float]:
-    """All gradients are alive at the end of the backward pass, which is where their curve is highest."""
-    return [float(sample.curves[2].max()) for sample in samples]
 
 
 def _matrix(points: Sequence[Point], terms: Sequence[str]) -> Array:
@@ -239,21 +261,26 @@ def _largest(fitted: Array, terms: Sequence[str], configuration: Configuration) 
         reached = np.maximum(reached, alive[:, chosen[-1]])
 
 
-def _fragmentation(configuration: Configuration) -> float:
-    """Replay full steps through the allocator and return the largest share reserved beyond what is allocated."""
+def overhead_of(configuration: Configuration) -> float:
+    """Replay steps of at most eight layers through the allocator and return the largest overhead."""
     size = configuration.sizes[len(configuration.sizes) // 2] if configuration.sizes else 0
+    depth = min(_REPLAYED_LAYERS, *depths_of(configuration.workload))
     shares = []
     for batch, length in ((2, 200), (6, 360)):
         target = length // 4 if configuration.workload.head == "seq2seq-lm" else 0
-        length = min(length, configuration.max_length)
-        point = Point(batch_size=batch, source_tokens=length, target_tokens=target, size=size)
-        workload = replace(workload_at(configuration, point), layers=min(8, *depths_of(configuration.workload)))
+        point = Point(
+            batch_size=batch, source_tokens=min(length, configuration.max_length), target_tokens=target, size=size
+        )
+        workload = replace(workload_at(configuration, point), layers=depth)
         trace: StepTrace = run_model_step(build_model(workload), workload, with_costs=False)
         peaks = peaks_of(trace)
-        beyond = peaks.allocated_bytes - peaks.breakdown.get("weights", 0)
-        shares.append((peaks.reserved_bytes - peaks.allocated_bytes) / beyond)
+        beyond = peaks.requested_bytes - peaks.breakdown.get("weights", 0)
+        shares.append((peaks.reserved_bytes - peaks.requested_bytes) / beyond)
     return round(max(0.0, *shares), 4)
 
 
-def _rounded(coefficients: Array) -> Coefficients:
-    return tuple(float(f"{value:.8g}") for value in coefficients)
+def _sparse(coefficients: Array, matrix: Array, terms: Sequence[str]) -> Coefficients:
+    """Return the terms that matter anywhere among the points, rounded to bytes that nobody would miss."""
+    shares = np.abs(coefficients) * np.abs(matrix).max(axis=0)
+    kept = shares > _NEGLIGIBLE * shares.sum()
+    return {term: float(f"{value:.9g}") for term, value, keep in zip(terms, coefficients, kept, strict=True) if keep}

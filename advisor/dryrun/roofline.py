@@ -2,7 +2,8 @@
 
 Two clocks run: the host's, which dispatches one operator after the other, and the device's, which works them off in
 order and waits for the host where its queue is empty. Where the host reads a result it waits for the device. The rates
-and constants are those of `feasibility.step_time`, which knows a coarser form of the same for stored totals.
+and constants are those of `feasibility.step_time`, which knows a coarser form of the same for stored totals. What an
+optimizer does in its first step alone, making its state, is left out.
 
 Not covered: what `feasibility.step_time` does not cover; several streams.
 """
@@ -24,6 +25,8 @@ from advisor.feasibility.step_time import (
 
 # An operator with the phase it runs in: "forward", "backward", "clip" or "optimizer".
 PhasedCost = tuple[str, OperatorCost]
+# Optimizers begin with moments of zeros and make none later.
+_STATE_MAKERS = ("zeros_like", "zeros")
 _HALF_KINDS = ("bf16", "fp16", "int8")
 
 
@@ -69,8 +72,9 @@ def totals_of(costs: Sequence[PhasedCost], factors: Sequence[tuple[int, int]] = 
     ends = [first for first, _ in factors[1:]] + [len(costs)]
     for (first, times), end in zip(factors, ends, strict=True):
         for phase, operator in costs[first:end]:
-            for name, value in _counted(phase, operator):
-                totals[name] += times * value
+            if not _in_first_step_only(phase, operator):
+                for name, value in _counted(phase, operator):
+                    totals[name] += times * value
     return totals
 
 
@@ -97,8 +101,10 @@ class _Clocks:
         """Dispatch operators and work them off."""
         constants = self._constants
         for phase, operator in costs:
+            if _in_first_step_only(phase, operator):
+                continue
             call_s = self._dispatch_s.get(phase, constants.update_dispatch_s)
-            call_s += (operator.launches - 1) * constants.launch_s
+            call_s += (operator.launches - 1) * constants.launch_s + operator.list_tensors * constants.list_tensor_s
             self.calls_s += call_s
             self.host_s += call_s
             work_s = self._work_s(operator)
@@ -120,6 +126,10 @@ class _Clocks:
         return work_s
 
 
+def _in_first_step_only(phase: str, operator: OperatorCost) -> bool:
+    return phase == "optimizer" and operator.name in _STATE_MAKERS
+
+
 def _later_passes(costs: Sequence[PhasedCost]) -> list[int]:
     return [
         index for index in range(1, len(costs)) if costs[index][0] == "forward" and costs[index - 1][0] == "backward"
@@ -133,7 +143,10 @@ def _update_begins(costs: Sequence[PhasedCost]) -> int:
 def _counted(phase: str, operator: OperatorCost) -> Iterable[tuple[str, float]]:
     nbytes = operator.read_bytes + operator.written_bytes
     if phase not in ("forward", "backward"):
-        return ("update_bytes", nbytes), ("update_launches", operator.launches), ("update_dispatches", 1)
+        return (
+            ("update_bytes", nbytes), ("update_launches", operator.launches), ("update_dispatches", 1),
+            ("update_tensors", operator.list_tensors),
+        )  # fmt: skip
     general = ((f"{phase}_dispatches", 1), ("launches", operator.launches))
     if not operator.flops:
         return *general, ("memory_bytes", nbytes), ("transferred_bytes", operator.transferred_bytes)

@@ -203,7 +203,7 @@ def _hooks(model: torch.nn.Module, tracker: Tracker) -> Iterator[None]:
     with ExitStack() as stack:
         if isinstance(tracker, LayerTracker):
             stack.enter_context(tracker.hooks())
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         output = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
         if output is not None:
             hook = output.register_forward_pre_hook(lambda *_: tracker.enter_head())

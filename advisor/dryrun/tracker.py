@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from advisor.dryrun.operators import OperatorCost, cost
 from advisor.dryrun.scratch import scratch_bytes
+from advisor.dryrun.shapes import ShapeMemory
 from advisor.dryrun.value_reads import answer, memory_parts
 
 Category = Literal[
@@ -52,8 +53,13 @@ class Tracker(TorchDispatchMode):
         forward_ends: Number of events when the last forward pass ended.
     """
 
-    def __init__(self, *, with_costs: bool = True) -> None:
-        """Begin with nothing; `with_costs` false saves the time of counting operations."""
+    def __init__(self, *, with_costs: bool = True, shapes: ShapeMemory | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            with_costs: Count operations and bytes; without it the run is a little faster.
+            shapes: Shapes seen by an earlier tracker, to begin with.
+        """
         super().__init__()
         self.blocks: list[Block] = []
         self.events: list[tuple[int, int]] = []
@@ -62,6 +68,7 @@ class Tracker(TorchDispatchMode):
         self.forward_ends = 0
         self._live: dict[int, tuple[Block, weakref.ref[torch.UntypedStorage]]] = {}
         self._with_costs = with_costs
+        self._shapes = shapes or ShapeMemory()
         self._head_begins: int | None = None
         self._forward_ends: int | None = None
         self._in_head = False
@@ -98,9 +105,15 @@ class Tracker(TorchDispatchMode):
     ) -> Any:
         """Run one operator on meta tensors and note what it allocates."""
         kwargs = kwargs or {}
-        out = answer(func, args, kwargs)
-        if out is NotImplemented:
-            out = func(*args, **kwargs)
+        # Shape rules of operators are Python too: below autograd no function mode must see them.
+        with torch._C.DisableTorchFunction():
+            out = answer(func, args, kwargs)
+            if out is NotImplemented:
+                out = self._shapes.run(func, args, kwargs)
+            self._observe(func, args, kwargs, out)
+        return out
+
+    def _observe(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if func not in _ALIASING and not _only_aliases(func):
             for result in out if isinstance(out, (tuple, list)) else (out,):
                 for tensor in result if isinstance(result, (tuple, list)) else (result,):
@@ -113,7 +126,6 @@ class Tracker(TorchDispatchMode):
             spent = cost(func, args, kwargs, out)
             if spent is not None:
                 self.costs.append((self.phase, spent))
-        return out
 
     def _note_parts(self, tensor: torch.Tensor) -> None:
         if tensor.layout is torch.strided:

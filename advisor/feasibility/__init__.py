@@ -1,5 +1,5 @@
-"""Memory a candidate will take, by arithmetic only, against the budget."""
+"""Memory and time that a candidate will take, by arithmetic only, against the budget."""
 
-from advisor.feasibility.memory import Estimate
+from advisor.feasibility.estimate import Estimate
 
 __all__ = ["Estimate"]

@@ -1,11 +1,13 @@
-"""Make a proposal fit a budget: precision, quantization, and how much of a batch is in memory at once."""
+"""Make a proposal fit a budget: precision, quantization, checkpointing, and the examples in memory at once."""
 
 from dataclasses import dataclass
 
-from advisor.candidates import Proposal
-from advisor.catalog.gpus import find_gpu, usable_gib
+from advisor.candidates import WITHOUT_CHECKPOINTING, Proposal
+from advisor.catalog.gpus import Gpu, find_gpu, usable_gib
 from advisor.catalog.tasks import Task
-from advisor.feasibility.memory import Estimate, Step, estimate_memory
+from advisor.feasibility.estimate import Estimate
+from advisor.feasibility.memory import Step
+from advisor.feasibility.stored import estimate_step
 from advisor.spec import GIB, Architecture, Budget, Precision, Quantization
 
 # Examples per optimizer step. LoRA wants effective batches of at most 32 (trl2026docs-002,
@@ -14,8 +16,9 @@ PREFERRED_BATCH: dict[Architecture, int] = {"encoder-only": 32, "encoder-decoder
 BATCH_EVIDENCE = ("trl2026docs-002",)
 # With fewer examples in memory at once a GPU is badly used; quantizing the base is then worth trying.
 COMFORTABLE_MICRO_BATCH = 4
-# Kept back because the estimate is of first order: it missed measured runs by up to 4 % (feasibility.memory).
-PLANNED_SHARE = 0.96
+# Kept back because estimates err: dry runs missed published peaks by up to 5 % (studies/memory_accuracy), the formula
+# for models without a stored profile by up to 4 % (feasibility.memory).
+PLANNED_SHARE = 0.95
 # Quantizing a small model saves little and costs time: its activations outweigh its weights.
 LEAST_PARAMS_TO_QUANTIZE = 400_000_000
 
@@ -29,11 +32,13 @@ class Device:
         usable_gib: The same in GiB.
         low_precision: 16-bit type to train in, None for float32.
         told: How that follows from the budget, for the user.
+        gpu: The catalogue's entry when a GPU was named.
     """
 
     usable_bytes: int | None
     low_precision: Precision | None
     told: str
+    gpu: Gpu | None = None
 
     @property
     def usable_gib(self) -> float:
@@ -52,6 +57,7 @@ class Fit:
         micro_batch_size: Examples in memory at once.
         estimate: Memory of it.
         fits: Within the budget (always true when the budget is unknown).
+        gradient_checkpointing: Layers are computed anew in the backward pass.
     """
 
     precision: Precision
@@ -60,6 +66,7 @@ class Fit:
     micro_batch_size: int
     estimate: Estimate
     fits: bool
+    gradient_checkpointing: bool = False
 
 
 def device_of(budget: Budget) -> Device:
@@ -79,7 +86,7 @@ def device_of(budget: Budget) -> Device:
     usable = PLANNED_SHARE * own
     precision: Precision = "bf16" if gpu.supports_bf16 else "fp16"
     told = f"{gpu.name}: {usable:.1f} GiB usable" + ("" if gpu.supports_bf16 else ", no bfloat16")
-    return Device(usable_bytes=int(usable * GIB), low_precision=precision, told=told)
+    return Device(usable_bytes=int(usable * GIB), low_precision=precision, told=told, gpu=gpu)
 
 
 def precision_for(device: Device, architecture: Architecture) -> Precision:
@@ -98,19 +105,23 @@ def precision_for(device: Device, architecture: Architecture) -> Precision:
 def fit(proposal: Proposal, task: Task, device: Device, forced: Quantization | None = None) -> Fit:
     """Return the best way to train a proposal on a device.
 
-    Unquantized when that leaves room for a few examples at once; else with the base in 4 bits when that leaves more.
-    When nothing fits, the smallest way is returned with `fits` false.
+    The first way that leaves room for a few examples at once: as it is; with gradient checkpointing, which costs
+    time; with the base in 4 bits, which costs time and a little quality; with both. When none does, the one with
+    most examples at once. When nothing fits, the smallest way is returned with `fits` false.
     """
     precision = precision_for(device, proposal.model.architecture)
-    if forced is not None:
-        return _largest(proposal, task, device, precision, forced)
-    plain = _largest(proposal, task, device, precision, None)
-    if (plain.fits and plain.micro_batch_size >= COMFORTABLE_MICRO_BATCH) or not _may_quantize(proposal):
-        return plain
-    quantized = _largest(proposal, task, device, precision, "4bit")
-    if plain.fits:
-        return quantized if quantized.fits and quantized.micro_batch_size > plain.micro_batch_size else plain
-    return quantized
+    stored: tuple[Quantization | None, ...] = (None, "4bit") if _may_quantize(proposal) else (None,)
+    ways = [
+        way
+        for quantization in ((forced,) if forced is not None else stored)
+        for checkpointing in (False, True)
+        if (way := _largest(proposal, task, device, precision, quantization, checkpointing)) is not None
+    ]
+    fitting = [way for way in ways if way.fits]
+    if not fitting:
+        return min(ways, key=lambda way: way.estimate.peak_memory_bytes)
+    comfortable = (way for way in fitting if way.micro_batch_size >= COMFORTABLE_MICRO_BATCH)
+    return next(comfortable, None) or max(fitting, key=lambda way: way.micro_batch_size)
 
 
 def step_of(proposal: Proposal, task: Task, batch_size: int) -> Step:
@@ -129,32 +140,46 @@ def _may_quantize(proposal: Proposal) -> bool:
 
 
 def _largest(
-    proposal: Proposal, task: Task, device: Device, precision: Precision, quantization: Quantization | None
-) -> Fit:
-    """Return the way with the largest power-of-two micro-batch that fits.
+    proposal: Proposal,
+    task: Task,
+    device: Device,
+    precision: Precision,
+    quantization: Quantization | None,
+    checkpointing: bool,
+) -> Fit | None:
+    """Return the way with the largest power-of-two micro-batch that fits, None where it cannot be estimated.
 
     Peak memory grows linearly with the examples at once, so two estimates tell all of them.
     """
+    if checkpointing and proposal.method.slug in WITHOUT_CHECKPOINTING:
+        return None
     batch = PREFERRED_BATCH[proposal.model.architecture]
 
-    def estimate(micro: int) -> Estimate:
-        return estimate_memory(
+    def estimate(micro: int) -> Estimate | None:
+        return estimate_step(
             proposal.model, proposal.method.slug, proposal.hyperparameters, proposal.head,
-            step_of(proposal, task, micro), precision, quantization,
+            step_of(proposal, task, micro), precision, quantization, gradient_checkpointing=checkpointing,
+            accumulation=-(-batch // micro), gpu=device.gpu,
         )  # fmt: skip
 
-    def way(micro: int, fits: bool) -> Fit:
+    def way(micro: int, fits: bool) -> Fit | None:
+        found = estimate(micro)
+        if found is None:
+            return None
         return Fit(
-            precision=precision, quantization=quantization, batch_size=batch, micro_batch_size=micro,
-            estimate=estimate(micro), fits=fits,
+            precision=precision, quantization=quantization, batch_size=batch, micro_batch_size=micro, estimate=found,
+            fits=fits, gradient_checkpointing=checkpointing,
         )  # fmt: skip
 
     if device.usable_bytes is None:
         return way(batch, fits=True)
-    one, two = estimate(1).peak_memory_bytes, estimate(2).peak_memory_bytes
-    if one > device.usable_bytes:
+    one, two = estimate(1), estimate(2)
+    if one is None or two is None:
+        return None
+    if one.peak_memory_bytes > device.usable_bytes:
         return way(1, fits=False)
-    room = 1 + (device.usable_bytes - one) // max(1, two - one)
+    growth = max(1, two.peak_memory_bytes - one.peak_memory_bytes)
+    room = 1 + (device.usable_bytes - one.peak_memory_bytes) // growth
     micro = batch
     while micro > room:
         micro //= 2

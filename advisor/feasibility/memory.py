@@ -29,8 +29,10 @@ from advisor.catalog.base_models import BaseModel
 from advisor.catalog.shapes import Shape
 from advisor.catalog.tasks import Head
 from advisor.feasibility.activations import activation_bytes
+from advisor.feasibility.device import CONTEXT_BYTES
+from advisor.feasibility.estimate import Estimate
 from advisor.feasibility.trainable import trainable_params, whole_number
-from advisor.spec import GIB, Precision, Quantization
+from advisor.spec import Precision, Quantization
 
 BASIS = "first-order formula"
 
@@ -39,40 +41,7 @@ WIDTH_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 # section 3). 8-bit: one row-wise scale is negligible.
 QUANTIZED_BITS: dict[Quantization, float] = {"4bit": 4.127, "8bit": 8.0}
 
-CONTEXT_BYTES = GIB // 2
 ALLOCATOR_SLACK = 0.15
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """Computed (never measured) peak memory of one training step.
-
-    Attributes:
-        peak_memory_bytes: Sum of the parts below.
-        basis: How it was computed, such as "first-order formula".
-        weights_bytes: Base model as stored (quantized or not) and the adapter.
-        gradients_bytes: Gradients of the trainable parameters.
-        optimizer_bytes: AdamW's two moments of the trainable parameters, and float32 master weights if any.
-        activations_bytes: What the forward pass keeps for the backward pass.
-        logits_bytes: Output logits, their float32 copy and gradient, at the head of a language model.
-        overhead_bytes: Device context and allocator slack.
-        trainable_params: Number of parameters that are trained.
-    """
-
-    peak_memory_bytes: int
-    basis: str
-    weights_bytes: int
-    gradients_bytes: int
-    optimizer_bytes: int
-    activations_bytes: int
-    logits_bytes: int
-    overhead_bytes: int
-    trainable_params: int
-
-    @property
-    def peak_memory_gib(self) -> float:
-        """Peak in GiB."""
-        return self.peak_memory_bytes / GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +88,8 @@ def estimate_memory(
     virtual = whole_number(hyperparameters, "num_virtual_tokens", 0) if method in ("prompt-tuning", "p-tuning") else 0
     source = step.batch_size * (step.source_tokens + virtual)
     target = step.batch_size * (step.target_tokens + virtual) if step.target_tokens else 0
-    weights = _weights_bytes(model, width, quantization, full) + (0 if full else 4 * trained)
+    weights = _weights_bytes(model, width, quantization, full)
+    adapter = 0 if full else 4 * trained
     activations = activation_bytes(
         method, hyperparameters, shape, width, source, target, quantization is not None, autocast
     )
@@ -129,13 +99,24 @@ def estimate_memory(
     logits = _logits_bytes(head, shape, width, source, target)
     gradients, optimizer = 4 * trained, 8 * trained
     dequantized = max(linear.inputs * linear.outputs for linear, _ in shape.linears()) * width if quantization else 0
-    slack = int(ALLOCATOR_SLACK * (activations + logits + gradients + optimizer)) + dequantized
-    parts = (weights, gradients, optimizer, activations, logits, CONTEXT_BYTES + slack)
+    slack = int(ALLOCATOR_SLACK * (activations + logits + gradients + optimizer))
+    allocated = weights + adapter + gradients + optimizer + activations + logits + dequantized
     return Estimate(
-        peak_memory_bytes=sum(parts), basis=BASIS, weights_bytes=weights, gradients_bytes=gradients,
-        optimizer_bytes=optimizer, activations_bytes=activations, logits_bytes=logits,
-        overhead_bytes=CONTEXT_BYTES + slack, trainable_params=trained,
-    )  # fmt: skip
+        peak_memory_bytes=allocated + slack + CONTEXT_BYTES,
+        peak_reserved_bytes=allocated + slack,
+        peak_allocated_bytes=allocated,
+        basis=BASIS,
+        weights_bytes=weights,
+        adapter_bytes=adapter,
+        gradients_bytes=gradients,
+        optimizer_bytes=optimizer,
+        activations_bytes=activations,
+        logits_bytes=logits,
+        workspace_bytes=dequantized,
+        fragmentation_bytes=slack,
+        context_bytes=CONTEXT_BYTES,
+        trainable_params=trained,
+    )
 
 
 def _weights_bytes(model: BaseModel, width: int, quantization: Quantization | None, full: bool) -> int:

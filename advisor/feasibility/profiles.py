@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from advisor.catalog.files import read_lines
+from advisor.catalog.tasks import Head
 from advisor.records import from_plain, to_plain
 from advisor.spec import Precision, Quantization
 
 FILE_NAME = "step_profiles.jsonl"
-Coefficients = tuple[float, ...]
+# Value of each monomial's coefficient; those that are not there are zero.
+Coefficients = Mapping[str, float]
 
 # Hyperparameter that a method's memory depends on.
 SIZE_OF: dict[str, str] = {
@@ -46,6 +48,10 @@ class Point:
     target_tokens: int = 0
     size: int = 0
 
+    def evaluate(self, coefficients: Coefficients) -> float:
+        """Return the value of a closed form here."""
+        return sum(coefficient * self.value(term) for term, coefficient in coefficients.items())
+
     def value(self, term: str) -> float:
         """Return one monomial, such as "bss" for batch times length squared."""
         values = {"b": self.batch_size, "s": self.source_tokens, "t": self.target_tokens, "p": self.size, "1": 1}
@@ -57,7 +63,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A moment of the step that is the peak somewhere; coefficients per term of the profile.
+    """A moment of the step that is the peak somewhere; coefficients by monomial.
 
     Attributes:
         alive: Bytes beyond weights, adapter and optimizer state.
@@ -78,35 +84,35 @@ class StepProfile:
 
     Attributes:
         base_model: Hub id.
+        head: Task head.
         method: Slug.
         precision: "bf16" (and fp16, whose bytes are the same) or "fp32".
         quantization: Storage of the frozen base.
         gradient_checkpointing: Layers are computed anew in the backward pass.
-        terms: Monomials that coefficients belong to.
         weights: Bytes of the base model.
         adapter: Bytes of the adapter.
         gradients: Bytes of all gradients.
         optimizer: Bytes of the optimizer's state.
         trainable: Trained parameters.
         moments: Candidates for the peak.
-        fragmentation: Bytes reserved but not allocated at the peak, as a share of what is allocated beyond the
-            weights; the largest of those seen.
+        overhead: What the allocator reserves beyond the bytes asked for (rounding and fragmentation), as a share of
+            the bytes beyond the weights; the largest of those seen.
         totals: Operations of a step, each per term.
     """
 
     base_model: str
+    head: Head
     method: str
     precision: Precision
     quantization: Quantization | None
     gradient_checkpointing: bool
-    terms: tuple[str, ...]
     weights: Coefficients
     adapter: Coefficients
     gradients: Coefficients
     optimizer: Coefficients
     trainable: Coefficients
     moments: tuple[Moment, ...]
-    fragmentation: float
+    overhead: float
     totals: Mapping[str, Coefficients]
 
     def at(self, point: Point, accumulating: bool = False) -> "ProfiledStep":
@@ -116,11 +122,7 @@ class StepProfile:
             point: Batch, lengths and size.
             accumulating: Gradients of an earlier pass exist when this one begins.
         """
-        values = tuple(point.value(term) for term in self.terms)
-
-        def of(coefficients: Coefficients) -> float:
-            return sum(one * value for one, value in zip(coefficients, values, strict=True))
-
+        of = point.evaluate
         gradients = of(self.gradients)
         waiting = gradients if accumulating else 0.0
         best = max(self.moments, key=lambda one: of(one.alive) + max(0.0, waiting - of(one.gradients)))
@@ -130,7 +132,7 @@ class StepProfile:
             weights_bytes=int(of(self.weights)), adapter_bytes=int(of(self.adapter)),
             optimizer_bytes=int(of(self.optimizer)), gradients_bytes=int(live_gradients),
             logits_bytes=int(of(best.logits)), workspace_bytes=int(of(best.workspace)), alive_bytes=int(alive),
-            fragmentation=self.fragmentation, trainable_params=round(of(self.trainable)),
+            overhead=self.overhead, trainable_params=round(of(self.trainable)),
             totals={name: of(coefficients) for name, coefficients in self.totals.items()},
         )  # fmt: skip
 
@@ -146,23 +148,28 @@ class ProfiledStep:
     logits_bytes: int
     workspace_bytes: int
     alive_bytes: int
-    fragmentation: float
+    overhead: float
     trainable_params: int
     totals: Mapping[str, float]
 
     @property
-    def allocated_bytes(self) -> int:
-        """Peak of what tensors take."""
+    def requested_bytes(self) -> int:
+        """Peak of the bytes that tensors ask for."""
         return self.weights_bytes + self.adapter_bytes + self.optimizer_bytes + self.alive_bytes
 
     @property
-    def fragmentation_bytes(self) -> int:
+    def overhead_bytes(self) -> int:
         """What the allocator is expected to hold beyond that."""
-        return int(self.fragmentation * (self.allocated_bytes - self.weights_bytes))
+        return int(self.overhead * (self.requested_bytes - self.weights_bytes))
 
 
 def find_profile(
-    base_model: str, method: str, precision: Precision, quantization: Quantization | None, checkpointing: bool
+    base_model: str,
+    head: Head,
+    method: str,
+    precision: Precision,
+    quantization: Quantization | None,
+    checkpointing: bool,
 ) -> StepProfile | None:
     """Return the stored profile, None where there is none.
 
@@ -170,20 +177,30 @@ def find_profile(
         DataError: The file is damaged.
     """
     stored: Precision = "fp32" if precision == "fp32" else "bf16"
-    return _parsed(key_of(base_model, _SAME_AS.get(method, method), stored, quantization, checkpointing))
+    return _parsed(key_of(base_model, head, _SAME_AS.get(method, method), stored, quantization, checkpointing))
 
 
 def key_of(
-    base_model: str, method: str, precision: Precision, quantization: Quantization | None, checkpointing: bool
+    base_model: str,
+    head: Head,
+    method: str,
+    precision: Precision,
+    quantization: Quantization | None,
+    checkpointing: bool,
 ) -> str:
     """Return the key that a stored profile begins with."""
-    return "|".join((base_model, method, precision, quantization or "", "checkpointing" if checkpointing else ""))
+    return "|".join((base_model, head, method, precision, quantization or "", "checkpointing" if checkpointing else ""))
 
 
 def line_of(profile: StepProfile) -> str:
     """Return a profile as a line of the file; its key comes first, so that a reader need not parse the rest."""
     key = key_of(
-        profile.base_model, profile.method, profile.precision, profile.quantization, profile.gradient_checkpointing
+        profile.base_model,
+        profile.head,
+        profile.method,
+        profile.precision,
+        profile.quantization,
+        profile.gradient_checkpointing,
     )
     return json.dumps({"key": key, **to_plain(profile)}, separators=(",", ":"))
 

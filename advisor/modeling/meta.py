@@ -96,7 +96,7 @@ def build_on_meta(
         source: The model's config.
         head: Head on top.
         dtype: Of the weights.
-        attention: Implementation of attention.
+        attention: Implementation of attention; "sdpa" is eager where the model type has nothing better.
         n_labels: Classes of a classification head.
         layers: Number of layers to build instead of the config's own, of every stack.
 
@@ -112,7 +112,8 @@ def build_on_meta(
         config.decoder_start_token_id = _pad_token(config)
     if layers is not None:
         _set_depth(config, layers)
-    implementation = "eager" if attention == "eager" else "sdpa"
+    # None is transformers' own choice: fused attention where the model type has it, else eager.
+    implementation = "eager" if attention == "eager" else None
     try:
         with quiet_libraries(), torch.device("meta"):
             model: PreTrainedModel = AUTO_CLASSES[head].from_config(
@@ -120,8 +121,7 @@ def build_on_meta(
             )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"{printable(source.name)}: cannot be built with a {head} head and {implementation} "
-                         f"attention ({reason})") from error  # fmt: skip
+        raise InputError(f"{printable(source.name)}: cannot be built with a {head} head ({reason})") from error
     return model
 
 

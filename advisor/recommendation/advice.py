@@ -135,6 +135,7 @@ def _ranked(
         confidence=confidence_of(digests[proposal.model.architecture].standings[proposal.method.slug]),
         reasons=reasons_for(proposal, found, task, device, digests, known, peers),
         micro_batch_size=found.micro_batch_size if found.micro_batch_size < found.batch_size else None,
+        gradient_checkpointing=found.gradient_checkpointing,
     )
 
 
@@ -166,8 +167,9 @@ def _closest(
     fits = [(one, fit(one, task, device, quantization)) for one in proposals]
     least, found = min(fits, key=lambda pair: pair[1].estimate.peak_memory_bytes)
     stored = f" with a {found.quantization.replace('bit', '-bit')} base" if found.quantization else ""
+    extra = " with gradient checkpointing" if found.gradient_checkpointing else ""
     return (
         f"nothing fits in {device.usable_gib:.2g} GiB of usable memory for {task.slug}; the closest is "
-        f"{least.model.hf_id} with {least.method.slug}{stored}, "
+        f"{least.model.hf_id} with {least.method.slug}{stored}{' and' if stored and extra else ''}{extra}, "
         f"about {found.estimate.peak_memory_gib:.1f} GiB with one example at once"
     )

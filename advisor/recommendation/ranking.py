@@ -9,7 +9,8 @@ Score = how the method stands + how strong the base model is + how well the arch
 - Architecture: half the log of its graded number of papers on the task against the best-studied one.
 - Nothing published about the method on this task and architecture: less 0.25.
 - Costs: 0.1 per doubling of parameters beyond 1B (quality), 0.45 per doubling when memory or speed is preferred;
-  0.1 for a quantized base; 0.05 per halving of the examples in memory below 4; what a trait costs the user.
+  0.1 for a quantized base; 0.05 for gradient checkpointing; 0.05 per halving of the examples in memory below 4; what
+  a trait costs the user.
 
 The weights are judgement, kept here in one place. Nothing in the score is a measured quality of the candidate; only
 `tune` measures.
@@ -38,6 +39,8 @@ _SMALL: dict[Preference, float] = {"quality": 1e9, "memory": 1e7, "speed": 1e7}
 # Soft prompts lengthen every sequence, DoRA computes a norm per layer: 26 % longer than LoRA (peft2026comparison-006).
 _SLOW_METHODS = {"prompt-tuning": 0.3, "p-tuning": 0.2, "dora": 0.25, "prefix-tuning": 0.1}
 _QUANTIZED_COST: dict[Preference, float] = {"quality": 0.1, "memory": 0.0, "speed": 0.4}
+# Computing layers anew takes about a third longer (one more forward pass of three) and changes no result.
+_CHECKPOINTING_COST: dict[Preference, float] = {"quality": 0.05, "memory": 0.0, "speed": 0.3}
 _SMALL_BATCH_COST = 0.05
 _TRAIT_COST: dict[Trait, float] = {"gated": 0.3, "multimodal": 0.8, "linear-attention": 0.4, "post-trained": 0.2}
 # Not proposed unless the user names the model: loading would run foreign code, or adapters would miss most weights.
@@ -88,6 +91,7 @@ def score_of(
 def cost_of(fit: Fit, prefer: Preference) -> float:
     """Return what the way of training costs in score."""
     cost = _QUANTIZED_COST[prefer] if fit.quantization else 0.0
+    cost += _CHECKPOINTING_COST[prefer] if fit.gradient_checkpointing else 0.0
     return cost + _SMALL_BATCH_COST * max(0.0, math.log2(COMFORTABLE_MICRO_BATCH / fit.micro_batch_size))
 
 

@@ -163,6 +163,9 @@ def _training(proposal: Proposal, fit: Fit, device: Device) -> Iterator[Reason]:
         bits = fit.quantization.replace("bit", " bits")
         text = f"the base is stored in {bits}, which leaves room for more examples at once"
         yield Reason(choice="quantization", text=text, evidence=("dettmers2023qlora-001", "dettmers2023qlora-005"))
+    if fit.gradient_checkpointing:
+        text = "on: layers are computed anew in the backward pass, which takes longer and leaves room for more examples"
+        yield Reason(choice="gradient_checkpointing", text=text)
     text = f"{fit.batch_size}: usual for {proposal.model.architecture} models"
     if fit.micro_batch_size < fit.batch_size:
         text += f", in portions of {fit.micro_batch_size}, which is what fits"
@@ -185,6 +188,7 @@ def too_large(fit: Fit, device: Device) -> str:
     """Say why a proposal does not fit."""
     need = fit.estimate.peak_memory_bytes / GIB
     stored = f"{fit.quantization.replace('bit', '-bit')} base" if fit.quantization else fit.precision
+    stored += ", gradient checkpointing" if fit.gradient_checkpointing else ""
     return f"needs about {need:.1f} GiB with one example at once ({stored}); {device.usable_gib:.1f} GiB usable"
 
 

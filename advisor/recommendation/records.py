@@ -7,7 +7,7 @@ from advisor.candidates import Candidate, Hyperparameters
 from advisor.feasibility import Estimate
 from advisor.spec import Architecture, Budget, Precision, Quantization
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Confidence = Literal["high", "medium", "low", "no evidence"]
 
@@ -44,6 +44,7 @@ class RankedCandidate:
     confidence: Confidence
     reasons: tuple[Reason, ...]
     micro_batch_size: int | None = None
+    gradient_checkpointing: bool = False
 
     @property
     def candidate(self) -> Candidate:
@@ -58,6 +59,7 @@ class RankedCandidate:
             batch_size=self.batch_size,
             max_seq_length=self.max_seq_length,
             micro_batch_size=self.micro_batch_size,
+            gradient_checkpointing=self.gradient_checkpointing,
         )
 
 

@@ -15,6 +15,7 @@ _LABELS = {
     "base_model": "base model", "learning_rate": "learning rate", "r": "rank", "lora_dropout": "dropout",
     "num_virtual_tokens": "virtual tokens", "num_epochs": "epochs", "target_modules": "target modules",
     "batch_size": "batch size", "max_seq_length": "length",
+    "gradient_checkpointing": "checkpointing",
 }  # fmt: skip
 # Settings shown on the first lines, in this order, with what they are called there.
 _SHOWN = {
@@ -25,6 +26,7 @@ _FIELDS = {
     "pair": "code1, code2, label", "single": "code, label", "multi-label": "code, labels",
     "generation": "source, target", "retrieval": "query, code, label",
 }  # fmt: skip
+_KNOWN_FROM = {"first-order formula": "first-order estimate", "stored dry runs": "from dry runs"}
 _LABEL_WIDTH = 16
 # Cited by id and source; the ids of the rest begin with author and year anyway.
 _MAIN = ("base_model", "method", "caution")
@@ -79,12 +81,16 @@ def _batch(line: RankedCandidate) -> Iterator[str]:
     portions = f" in portions of {line.micro_batch_size}" if line.micro_batch_size else ""
     yield f"batch size {line.batch_size}{portions}"
     yield f"{line.max_seq_length} tokens"
+    if line.gradient_checkpointing:
+        yield "gradient checkpointing"
     yield line.precision + (f" on a {line.quantization.replace('bit', '-bit')} base" if line.quantization else "")
 
 
 def _memory(line: RankedCandidate) -> Iterator[str]:
     if line.estimate is not None:
-        yield f"about {_gib(line)} GiB (first-order estimate, not measured)"
+        yield f"about {_gib(line)} GiB ({_KNOWN_FROM.get(line.estimate.basis, line.estimate.basis)}, not measured)"
+        if line.estimate.step_time_s is not None:
+            yield f"{line.estimate.step_time_s:.2g} s a step"
         yield f"{_count(line.estimate.trainable_params)} parameters trained"
 
 

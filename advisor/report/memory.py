@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from advisor.feasibility import Estimate
+from advisor.feasibility.estimate import PARTS, Estimate
 from advisor.report.formatting import NBSP, duration, gib, plural, share
 from advisor.report.run_folder import RunFolder
 from advisor.report.tables import Column, Row, Table, measured_peak
@@ -12,14 +12,6 @@ from advisor.result import Probe
 from advisor.spec import GIB
 from advisor.trial import TrialRecord
 
-PARTS = (
-    ("weights", "weights_bytes"),
-    ("gradients", "gradients_bytes"),
-    ("optimizer", "optimizer_bytes"),
-    ("activations", "activations_bytes"),
-    ("logits and loss", "logits_bytes"),
-    ("overhead", "overhead_bytes"),
-)
 PROBED = "Step measured before the search"
 
 
@@ -110,9 +102,7 @@ def _measured_bar(label: str, peak: int, scale: float) -> Bar:
     return Bar(label=label, kind="measurement", total=gib(peak), segments=(segment,))
 
 
-def _table(
-    estimates: list[tuple[str, Estimate]], measured: list[tuple[str, int]], probe: Probe | None
-) -> Table | None:
+def _table(estimates: list[tuple[str, Estimate]], measured: list[tuple[str, int]], probe: Probe | None) -> Table | None:
     rows = []
     for label, estimate in estimates:
         total = estimate.peak_memory_bytes

@@ -167,9 +167,7 @@ class Search:
         recommended = self._settings.warm_starts
         spec = TrialSpec(
             number=trial.number,
-            candidate=_sampled(recommended[0], method, values)
-            if warm_start is None
-            else recommended[warm_start],
+            candidate=_sampled(recommended[0], method, values) if warm_start is None else recommended[warm_start],
             seed=self._settings.seed,
             rung_steps=self._settings.rung_steps,
         )

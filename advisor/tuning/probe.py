@@ -8,10 +8,12 @@ from typing import Protocol
 from advisor import records
 from advisor.candidates import Candidate
 from advisor.catalog.base_models import find_base_model
+from advisor.catalog.gpus import Gpu, find_gpu
 from advisor.catalog.tasks import Task, head_of
-from advisor.errors import AdvisorError
+from advisor.errors import AdvisorError, UnknownNameError
 from advisor.feasibility import Estimate
-from advisor.feasibility.memory import Step, estimate_memory
+from advisor.feasibility.memory import Step
+from advisor.feasibility.stored import estimate_step
 from advisor.result import Probe
 from advisor.trial import StepMeasurement
 from advisor.tuning.events import StageStarted
@@ -76,10 +78,10 @@ def find_probe(
         micro_batch_size=measured.micro_batch_size,
         source_tokens=measured.source_tokens,
         target_tokens=measured.target_tokens,
-        estimated_memory_bytes=expected.peak_memory_bytes,
+        estimated_memory_bytes=held_bytes(expected),
         measured_memory_bytes=measured.peak_memory_bytes,
         available_bytes=measured.available_bytes,
-        estimated_step_s=None,
+        estimated_step_s=expected.step_time_s,
         measured_step_s=measured.duration_s,
     )
     records.write(probe, path)
@@ -95,20 +97,43 @@ def step_of(measured: StepMeasurement) -> Step:
     )
 
 
-def estimator_for(task: Task) -> Estimator:
-    """Return what estimates a step of any candidate for a task; None for base models that nothing is known about."""
+def held_bytes(estimate: Estimate) -> int:
+    """Return what PyTorch's allocator holds by an estimate: the peak without the context, which no probe has in it."""
+    return estimate.peak_reserved_bytes
+
+
+def estimator_for(task: Task, device: str = "") -> Estimator:
+    """Return what estimates a step of any candidate for a task.
+
+    It has no estimate for base models that nothing is known about.
+
+    Args:
+        task: Decides the head.
+        device: Name of the device as its driver gives it; time is estimated where the catalogue knows it.
+    """
+    gpu = _gpu(device)
 
     def estimate(candidate: Candidate, step: Step) -> Estimate | None:
         try:
             model = find_base_model(candidate.base_model)
         except AdvisorError:
             return None
-        return estimate_memory(
+        return estimate_step(
             model, candidate.method, candidate.hyperparameters, head_of(task, candidate.architecture), step,
-            candidate.precision, candidate.quantization,
+            candidate.precision, candidate.quantization, gradient_checkpointing=candidate.gradient_checkpointing,
+            accumulation=-(-candidate.batch_size // step.batch_size), gpu=gpu,
         )  # fmt: skip
 
     return estimate
+
+
+def _gpu(device: str) -> Gpu | None:
+    """Find the GPU of a description such as "cuda (NVIDIA L4)"."""
+    name = device.partition("(")[2].rstrip(")") or device
+    try:
+        return find_gpu(name)
+    except UnknownNameError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +156,7 @@ class CorrectedEstimates:
     def estimated_bytes(self, candidate: Candidate, micro_batch_size: int) -> int | None:
         """Return the uncorrected estimate with that many examples in memory at once, None where there is none."""
         found = self.estimate(candidate, self._step(candidate, micro_batch_size))
-        return None if found is None else found.peak_memory_bytes
+        return None if found is None else held_bytes(found)
 
     def corrected_bytes(self, candidate: Candidate, micro_batch_size: int) -> int | None:
         """Return the corrected estimate, None where there is none."""

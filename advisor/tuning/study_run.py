@@ -161,7 +161,7 @@ class StudyRun:
         # First, not last: it shows before the search that data, model and metric work together, and how long an
         # evaluation takes. Nothing in the search looks at it.
         baselines = contest.baselines(self.start.recommended)
-        estimate = estimator_for(self.start.task)
+        estimate = estimator_for(self.start.task, runner.device)
         probe = find_probe(self.folder, runner, self.start.recommended, estimate, on_event)
         guarded = (
             runner

@@ -59,6 +59,7 @@ class Case:
     gradient_checkpointing: bool = False
     attention: str = "sdpa"
     accumulation: int = 1
+    holds_outputs: bool = True
     mode: Mode = "training"
     new_tokens: int = 0
     minutes: float = 0.4
@@ -155,6 +156,7 @@ CASES: tuple[Case, ...] = (
     _case("qwen0.5b-bitfit", QWEN_05, "bitfit", 8, 128),
     _case("qwen0.5b-lora-eager", QWEN_05, "lora", 4, 2048, attention="eager"),
     _case("qwen1.5b-lora-unpadded", QWEN_15, "lora", 4, 2048, attention="flash"),
+    _case("qwen0.5b-lora-loss-only", QWEN_05, "lora", 8, 512, holds_outputs=False),
     _case("qwen0.5b-lora-accumulation", QWEN_05, "lora", 8, 512, accumulation=4, **_MIXED),
     _case("qwen0.5b-full-checkpointing", QWEN_05, "full", 4, 2048, **_MIXED, **_SAVING),
     _case("codet5p-lora-qv-fp32", CODET5P, "lora-qv", 8, 512, target_length=64, **_FP32),
@@ -163,7 +165,7 @@ CASES: tuple[Case, ...] = (
     _case("codebert-full-fp32-checkpointing", CODEBERT, "full", 16, 512, **_FP32, **_SAVING),
     _case("codebert-prefix", CODEBERT, "prefix", 32, 128, **_MIXED),
     _case("qwen1.5b-classifier", QWEN_15, "lora", 16, 512, head="sequence-classification", **_MIXED),
-    _case("qwen3b-lora-qv", QWEN_3, "lora-qv", 4, 2048, minutes=0.5),
+    _case("qwen3b-lora-qv", QWEN_3, "lora-qv", 4, 2048, minutes=0.5, holds_outputs=False),
     _case("codellama7b-lora-qv", CODELLAMA, "lora-qv", 1, 2048, minutes=0.7),
     _case("deepseek1.3b-full-fused", DEEPSEEK, "full", 4, 512, optimizer="adamw-fused", **_SAVING),
     _case("phi2-ia3", PHI, "ia3", 4, 512, minutes=0.5, **_SAVING),

@@ -27,3 +27,26 @@ def test_a_card_without_bfloat16_says_so():
 def test_an_unknown_gpu_names_the_nearest_and_the_way_out():
     with pytest.raises(UnknownNameError, match=r"RTX 4090.*--vram"):
         find_gpu("RTX 4091")
+
+
+def test_the_l40s_has_the_figures_of_its_datasheet():
+    gpu = find_gpu("L40S")
+    assert (gpu.memory_bandwidth_gb_s, gpu.bf16_tflops_dense, gpu.fp32_tflops) == (864, 362, 91.6)
+    assert (gpu.compute_capability, gpu.tdp_w) == ("8.9", 350)
+
+
+def test_rates_are_those_without_sparsity():
+    """NVIDIA's data sheets print 312 (A100) and 989 (H100 SXM), with sparsity twice that."""
+    assert find_gpu("A100 80GB SXM").fp16_tflops_dense == 312
+    assert find_gpu("H100 SXM").bf16_tflops_dense == 989
+
+
+def test_a_card_without_bfloat16_has_no_rate_for_it():
+    without = [gpu for gpu in all_gpus() if gpu.supports_bf16 is False]
+    assert without
+    assert all(gpu.bf16_tflops_dense is None for gpu in without)
+
+
+def test_a_figure_that_is_not_known_is_none():
+    assert find_gpu("GH200").tdp_w is None
+    assert find_gpu("A10G").bf16_tflops_dense is None

@@ -90,7 +90,8 @@ def test_a_step_measured_before_the_search_stands_beside_its_estimate():
     ]
     (said,) = [note for note in memory.notes if note.startswith("Before the search one real step")]
     for part in (
-        "8 examples at once, up to 243 tokens each", "2.50\u00a0GiB of device memory", "estimate 2.00\u00a0GiB (dry run)",
+        "8 examples at once, up to 243 tokens each", "2.50\u00a0GiB of device memory",
+        "estimate 2.00\u00a0GiB (dry run)",
         "ratio 1.25", "42.5\u00a0ms per optimizer step", "fitted into 20.00\u00a0GiB",
     ):  # fmt: skip
         assert part in said

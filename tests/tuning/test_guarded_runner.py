@@ -8,6 +8,7 @@ import pytest
 from advisor.catalog.tasks import find_task
 from advisor.errors import AdvisorError
 from advisor.feasibility import Estimate
+from advisor.feasibility.device import CONTEXT_BYTES
 from advisor.result import Probe
 from advisor.search import run_search
 from advisor.search.events import TrialStarted
@@ -22,7 +23,7 @@ from tests.search.fakes import FakeRunner, candidate, plan, settings
 def estimate(of, step) -> Estimate:
     """Half a GiB per example; (IA)3 takes ten times as much."""
     n_bytes = step.batch_size * GIB // 2 * (10 if of.method == "ia3" else 1)
-    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes)
+    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes + CONTEXT_BYTES)
 
 
 def guarded(runner: FakeRunner, available_gib: float) -> GuardedRunner:

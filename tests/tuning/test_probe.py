@@ -10,6 +10,7 @@ from advisor.candidates import Candidate
 from advisor.catalog.tasks import find_task
 from advisor.errors import DataError
 from advisor.feasibility import Estimate
+from advisor.feasibility.device import CONTEXT_BYTES
 from advisor.feasibility.memory import Step
 from advisor.result import Probe
 from advisor.spec import GIB
@@ -40,10 +41,10 @@ class FakeProber:
 
 
 def estimate(candidate: Candidate, step: Step) -> Estimate | None:
-    """One GiB and half a GiB per example, thrice for (IA)3, so that eight examples of LoRA are 5 GiB."""
+    """A context, one GiB and half a GiB per example, thrice for (IA)3, so that eight examples of LoRA are 5 GiB."""
     times = 3 if candidate.method == "ia3" else 1
     n_bytes = times * (GIB + step.batch_size * GIB // 2)
-    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes)
+    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes + CONTEXT_BYTES)
 
 
 def found(folder: Path, prober: FakeProber, events: list[StageStarted] | None = None) -> Probe | None:
@@ -175,5 +176,7 @@ def test_estimates_come_from_the_catalogue_and_are_missing_for_what_it_does_not_
     )
     assert known is not None
     # 126 million parameters in float32 alone.
-    assert known.peak_memory_bytes > 4 * 125_000_000
+    assert known.peak_memory_bytes > 4 * 125_000_000 + CONTEXT_BYTES
     assert estimator_for(CLONES)(RECOMMENDED, Step(batch_size=2, source_tokens=128)) is None
+    checkpointed = replace(fixtures.candidate(base_model="microsoft/unixcoder-base"), gradient_checkpointing=True)
+    assert estimator_for(CLONES)(checkpointed, Step(batch_size=2, source_tokens=128)) is None

@@ -12,6 +12,7 @@ import pytest
 
 from advisor import records
 from advisor.errors import AdvisorError, InputError, ReloadCheckError
+from advisor.feasibility.device import CONTEXT_BYTES
 from advisor.recommendation import Recommendation
 from advisor.result import Probe, TuningResult
 from advisor.search import read_records
@@ -197,6 +198,7 @@ class FakeMemory:
         return 4 * GIB
 
 
+@pytest.mark.slow
 def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_fit_is_not_started(
     inputs, tmp_path, monkeypatch
 ):
@@ -204,10 +206,10 @@ def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_
     monkeypatch.setattr("advisor.training.runner.device_memory", lambda device: memory)
     # A fresh process takes seconds and has nothing to do with memory.
     monkeypatch.setattr("advisor.training.reload.reload_check", lambda *_, **__: fixtures.result().reload_check)
-    # LoRA 2 GiB, (IA)3 3 GiB: measured 3 for every 2 estimated, so (IA)3 would take 4.5.
+    # Beside the context LoRA 2 GiB, (IA)3 3 GiB: measured 3 for every 2 estimated, so (IA)3 would take 4.5.
     sizes = {"lora": 2 * GIB, "ia3": 3 * GIB}
     estimator = lambda candidate, step: replace(  # noqa: E731
-        fixtures.estimate(), peak_memory_bytes=sizes[candidate.method]
+        fixtures.estimate(), peak_memory_bytes=sizes[candidate.method] + CONTEXT_BYTES
     )
     monkeypatch.setattr("advisor.tuning.study_run.estimator_for", lambda task: estimator)
     events = []

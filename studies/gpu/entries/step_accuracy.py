@@ -8,37 +8,31 @@ one. The cases, in the order of their worth, are in `studies.step_accuracy.cases
 Works with torch 2.11, transformers 5.17 and PEFT 0.18, and later ones; what a version lacks is recorded as not run.
 """
 
-import gc
 import importlib.util
 import json
-import shutil
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from studies.gpu.entry import Entry, Part, Slot
 from studies.step_accuracy.cases import CASES, Case
+from studies.step_accuracy.instruments import (
+    allocated_bytes,
+    begin_peaks,
+    kernel_times,
+    read_peaks,
+    release,
+    time_summary,
+    timed,
+)
+from studies.step_accuracy.models import NotRunError, autocast, build_model, build_optimizer
 
 ROOT = Path(__file__).resolve().parents[3]
 CLIP_NORM = 1.0
-LEARNING_RATE = 1e-4
 MEMORY_STEPS = 2  # the optimizer's state exists from the second step's beginning
-TIMED_STEPS, MOST_TIMED_STEPS, TIMED_S = 5, 30, 2.0
-TINY_SIZES = {
-    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "intermediate_size": 64, "vocab_size": 300, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 2,
-    "num_decoder_layers": 2, "num_heads": 4,
-}  # fmt: skip
-
-
-class NotRunError(Exception):
-    """This machine or these versions cannot run the case."""
 
 
 def measure_case(case: Case, slot: Slot) -> dict[str, Any]:
@@ -53,6 +47,8 @@ def measure_case(case: Case, slot: Slot) -> dict[str, Any]:
     release(slot.device)
     torch.manual_seed(0)
     try:
+        if slot.device != "cuda" and not slot.smoke:
+            raise NotRunError("needs a CUDA device")
         if case.needs_bitsandbytes and importlib.util.find_spec("bitsandbytes") is None:
             raise NotRunError("bitsandbytes absent")
         with quiet_libraries():
@@ -66,23 +62,20 @@ def measure_case(case: Case, slot: Slot) -> dict[str, Any]:
 def measure_training(case: Case, slot: Slot) -> dict[str, Any]:
     """Peaks over two steps, bytes alive at their turning points, then the time of a step."""
     model = build_model(case, slot)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    step = partial(training_step, model, build_optimizer(case.optimizer, parameters), parameters, case, slot.device)
+    loop = Loop(model, case, slot.device)
     release(slot.device)
     before = begin_peaks(slot.device)
-    milestones = {}
-    for _ in range(MEMORY_STEPS):
-        milestones = dict(step(note=partial(allocated_bytes, slot.device)))
+    milestones = [loop.step(partial(allocated_bytes, slot.device)) for _ in range(MEMORY_STEPS)]
     peaks = read_peaks(slot.device)
-    times = timed(lambda: step(note=None), slot)
+    times = timed(loop.step, slot)
     return {
         **before,
         **peaks,
-        "second_step_allocated_bytes": milestones,
+        "second_step_allocated_bytes": milestones[-1],
         "reserved_bytes_after_timed_steps": read_peaks(slot.device)["peak_reserved_bytes"],
         **time_summary(times),
-        **kernel_times(lambda: step(note=None), slot),
-        **facts(model, parameters),
+        **kernel_times(loop.step, slot),
+        **facts(model, loop.parameters),
     }
 
 
@@ -102,143 +95,50 @@ def measure_inference(case: Case, slot: Slot) -> dict[str, Any]:
     return {**before, **peaks, **time_summary(times), **facts(model, [])}
 
 
-def build_model(case: Case, slot: Slot) -> Any:
-    """Build the base model from its config on the device, attach the adapter, make it ready for training."""
-    import torch
-
-    weights = "fp32" if case.adapter is None and case.autocast else case.precision
-    base = build_base(case, slot, dtypes()[weights])
-    checkpointing = {"use_reentrant": False}
-    if case.quantization is not None:
-        from peft import prepare_model_for_kbit_training
-
-        base = prepare_model_for_kbit_training(
-            base, use_gradient_checkpointing=case.gradient_checkpointing, gradient_checkpointing_kwargs=checkpointing
-        )
-    elif case.gradient_checkpointing:
-        base.enable_input_require_grads()
-        base.gradient_checkpointing_enable(checkpointing)
-    if case.adapter is None:
-        return base.requires_grad_(True).train()
-    model = attach(base, case.adapter)
-    if case.autocast:
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.to(torch.float32)
-    return model.train()
-
-
-def build_base(case: Case, slot: Slot, dtype: Any) -> Any:
-    """Return the base model with random weights, quantized by transformers' own loading where that is asked for."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
-
-    from advisor.catalog.base_models import find_config
-
-    model_type, values = find_config(case.base_model)
-    if slot.smoke:
-        values = {**values, **{name: size for name, size in TINY_SIZES.items() if name in values}}
-    config = AutoConfig.for_model(model_type, **values)
-    config.use_cache = False
-    # Ids that the loss and the classifier look for; some configs name none, or one beyond a vocabulary made tiny.
-    config.pad_token_id = config.decoder_start_token_id = 0
-    config.bos_token_id = config.eos_token_id = 1
-    auto_class = {
-        "sequence-classification": AutoModelForSequenceClassification, "causal-lm": AutoModelForCausalLM,
-        "seq2seq-lm": AutoModelForSeq2SeqLM,
-    }[case.head]  # fmt: skip
-    attention = "eager" if case.attention == "eager" else "sdpa"
-    with torch.device(slot.device):
-        model = auto_class.from_config(config, dtype=dtype, attn_implementation=attention)
-    if model.can_generate():
-        model.generation_config.eos_token_id = None  # random weights must not end a text early
-    if case.quantization is None:
-        return model
-    folder = slot.work / case.name
-    model.save_pretrained(folder)
-    del model
-    release(slot.device)
-    try:
-        return auto_class.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, device_map={"": slot.device},
-            quantization_config=quantization_config(case, dtype),
-        )  # fmt: skip
-    finally:
-        shutil.rmtree(folder)
-
-
-def quantization_config(case: Case, dtype: Any) -> Any:
-    """Return what `tune` loads quantized models with: LLM.int8, or NF4 with double quantization."""
-    from transformers import BitsAndBytesConfig
-
-    skipped = ["classifier", "score"] if case.head == "sequence-classification" else None
-    if case.quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=skipped,
-    )  # fmt: skip
-
-
-def attach(base: Any, settings: dict[str, Any]) -> Any:
-    """Put the adapter on the base model.
-
-    Raises:
-        NotRunError: This PEFT does not have the method.
-    """
-    import peft
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    classes = {str(getattr(kind, "value", kind)): found for kind, found in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    options = dict(settings)
-    name = options.pop("peft_type")
-    if name not in classes:
-        raise NotRunError(f"PEFT {peft.__version__} has no {name}")
-    return peft.get_peft_model(base, classes[name](**options))
-
-
-def build_optimizer(name: str, parameters: list[Any]) -> Any:
-    """Return the optimizer with its own defaults, as a training script makes it."""
-    import torch
-
-    if name == "adamw-8bit":
-        from bitsandbytes.optim import AdamW8bit
-
-        return AdamW8bit(parameters, lr=LEARNING_RATE)
-    return torch.optim.AdamW(parameters, lr=LEARNING_RATE, fused=True if name == "adamw-fused" else None)
-
-
 Note = Callable[[], int] | None
 
 
-def training_step(
-    model: Any, optimizer: Any, parameters: list[Any], case: Case, device: str, *, note: Note
-) -> list[tuple[str, int]]:
-    """Take one optimizer step; return the bytes that `note` gives at its turning points."""
-    import torch
+class Loop:
+    """The usual training loop: a name in it, `outputs`, keeps the logits until the next forward pass is done."""
 
-    noted: list[tuple[str, int]] = []
-    for _ in range(case.accumulation):
-        noted = forward_backward(model, case, device, note=note)
-    torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-    optimizer.step()
-    noted.append(("optimizer", note() if note else 0))
-    optimizer.zero_grad(set_to_none=True)
-    noted.append(("end", note() if note else 0))
-    return noted
+    def __init__(self, model: Any, case: Case, device: str) -> None:
+        """Make the optimizer, and the batch that every step copies to the device."""
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._model, self._case, self._device = model, case, device
+        self._optimizer = build_optimizer(case.optimizer, self.parameters)
+        self._host_batch = host_batch(model, case)
+        self._outputs: Any = None
+
+    def step(self, note: Note = None) -> dict[str, int]:
+        """Take one optimizer step; return what `note` gives at its turning points (of the last pass)."""
+        import torch
+
+        noted: dict[str, int] = {}
+        for _ in range(self._case.accumulation):
+            self._forward_backward(noted, note)
+        torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
+        self._optimizer.step()
+        _mark(noted, "optimizer", note)
+        self._optimizer.zero_grad(set_to_none=True)
+        _mark(noted, "end", note)
+        return noted
+
+    def _forward_backward(self, noted: dict[str, int], note: Note) -> None:
+        batch = {name: tensor.to(self._device) for name, tensor in self._host_batch.items()}
+        _mark(noted, "batch", note)
+        with autocast(self._case, self._device):
+            self._outputs = self._model(**batch, **forward_options(self._case))
+        loss = self._outputs.loss
+        if not self._case.holds_outputs:
+            self._outputs = None
+        _mark(noted, "forward", note)
+        loss.backward()
+        _mark(noted, "backward", note)
 
 
-def forward_backward(model: Any, case: Case, device: str, *, note: Note) -> list[tuple[str, int]]:
-    """Compute gradients; the batch and the model's output are alive until the end, as in the usual loop."""
-    batch = {name: tensor.to(device) for name, tensor in host_batch(model, case).items()}
-    noted = [("batch", note() if note else 0)]
-    with autocast(case, device):
-        outputs = model(**batch, **forward_options(case))
-    loss = outputs.loss
-    noted.append(("forward", note() if note else 0))
-    loss.backward()
-    noted.append(("backward", note() if note else 0))
-    return noted
+def _mark(noted: dict[str, int], name: str, note: Note) -> None:
+    if note is not None:
+        noted[name] = note()
 
 
 def evaluate(model: Any, case: Case, device: str) -> None:
@@ -289,113 +189,6 @@ def host_batch(model: Any, case: Case) -> dict[str, Any]:
 def forward_options(case: Case) -> dict[str, bool]:
     """Language models keep no keys and values."""
     return {} if case.head == "sequence-classification" else {"use_cache": False}
-
-
-def autocast(case: Case, device: str) -> AbstractContextManager[Any]:
-    """Return the context of the forward pass."""
-    import torch
-
-    if case.autocast and case.precision != "fp32":
-        return torch.autocast(device, dtype=dtypes()[case.precision])
-    return nullcontext()
-
-
-def dtypes() -> dict[str, Any]:
-    """Return torch's types by the names of precisions."""
-    import torch
-
-    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def release(device: str) -> None:
-    """Free what nobody refers to, cuBLAS's workspaces too: the next case pays for its own, as a new process would."""
-    import torch
-
-    if device == "cuda":
-        gc.collect()
-        torch.cuda.synchronize()
-        getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
-        torch.cuda.empty_cache()
-
-
-def allocated_bytes(device: str) -> int:
-    """Return the bytes of live blocks now, 0 where PyTorch does not count them."""
-    import torch
-
-    return int(torch.cuda.memory_allocated()) if device == "cuda" else 0
-
-
-def begin_peaks(device: str) -> dict[str, int | None]:
-    """Start counting peaks and return what is held now."""
-    import torch
-
-    if device != "cuda":
-        return {"allocated_before_bytes": None, "reserved_before_bytes": None}
-    torch.cuda.reset_peak_memory_stats()
-    return {
-        "allocated_before_bytes": int(torch.cuda.memory_allocated()),
-        "reserved_before_bytes": int(torch.cuda.memory_reserved()),
-    }
-
-
-def read_peaks(device: str) -> dict[str, int | None]:
-    """Peaks since `begin_peaks`, weights included, and what the process holds outside PyTorch's allocator."""
-    import torch
-
-    names = ("peak_allocated_bytes", "peak_reserved_bytes", "peak_requested_bytes", "alloc_retries", "outside_bytes")
-    if device != "cuda":
-        return dict.fromkeys(names)
-    torch.cuda.synchronize()
-    statistics_now = torch.cuda.memory_stats()
-    free, total = torch.cuda.mem_get_info()
-    values = (
-        torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved(),
-        statistics_now.get("requested_bytes.all.peak"), statistics_now.get("num_alloc_retries"),
-        total - free - torch.cuda.memory_reserved(),
-    )  # fmt: skip
-    return dict(zip(names, values, strict=True))
-
-
-def timed(run: Callable[[], object], slot: Slot) -> list[float]:
-    """Return the durations of single runs, each from an idle device to an idle device."""
-    times: list[float] = []
-    wanted = 2 if slot.smoke else TIMED_STEPS
-    while len(times) < wanted or (not slot.smoke and sum(times) < TIMED_S and len(times) < MOST_TIMED_STEPS):
-        synchronize(slot.device)
-        begun = time.perf_counter()
-        run()
-        synchronize(slot.device)
-        times.append(time.perf_counter() - begun)
-    return times
-
-
-def synchronize(device: str) -> None:
-    """Wait until the device has done what it was given."""
-    import torch
-
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def time_summary(times: list[float]) -> dict[str, Any]:
-    """Return the median, and all durations."""
-    return {"step_s": statistics.median(times), "steps_s": [round(value, 6) for value in times]}
-
-
-def kernel_times(run: Callable[[], object], slot: Slot) -> dict[str, Any]:
-    """Return how long the device computed in one step and in how many kernels: the rest of a step is waiting."""
-    from torch.profiler import ProfilerActivity, profile
-
-    activity = ProfilerActivity.CUDA if slot.device == "cuda" else ProfilerActivity.CPU
-    try:
-        with profile(activities=[activity]) as profiler:
-            run()
-            synchronize(slot.device)
-        durations = [event.time_range.elapsed_us() for event in profiler.events() if event.device_type.name == "CUDA"]
-    except Exception as error:
-        # The profiler needs rights that not every machine gives; memory and time stand without it.
-        return {"kernel_s": None, "n_kernels": None, "profiler_error": str(error)[:200]}
-    return {"kernel_s": sum(durations) / 1e6, "n_kernels": len(durations)}
 
 
 def facts(model: Any, parameters: list[Any]) -> dict[str, Any]:
