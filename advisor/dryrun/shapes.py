@@ -5,6 +5,7 @@ where a dry run spends its time. They follow from those of the arguments, so a s
 given an empty tensor at once. Only operators that neither change nor alias their arguments are remembered.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -86,9 +87,16 @@ def _key(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key | None
 
 
 def _shares_memory(args: tuple[Any, ...], out: Any) -> bool:
-    given = {one.untyped_storage()._cdata for one in args if isinstance(one, torch.Tensor)}
     results = out if isinstance(out, (tuple, list)) else (out,)
-    return any(isinstance(one, torch.Tensor) and one.untyped_storage()._cdata in given for one in results)
+    return not _storages(args).isdisjoint(_storages(results))
+
+
+def _storages(values: Iterable[Any]) -> set[int]:
+    return {
+        value.untyped_storage()._cdata
+        for value in values
+        if isinstance(value, torch.Tensor) and value.layout is torch.strided
+    }
 
 
 def _layouts(out: Any) -> Layouts | None:

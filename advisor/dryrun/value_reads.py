@@ -9,7 +9,7 @@ have. Where the result depends on the data, memory decides:
 - two tensors of one shape are equal (a search for the tokens that switch an adapter on finds them), and the parameters
   of a distribution are valid;
 - everything counts: a mask selects all, `nonzero` finds all, every entry is unique, no two entries of a sparse
-  matrix fall together;
+  matrix fall together; but neighbours are alike (all rows of a batch have as many end tokens);
 - a copy to the CPU is a small tensor of these values; beyond `LARGEST_REAL` numbers all of them share one number in
   memory, so it can be read but not written in place.
 
@@ -142,6 +142,14 @@ def _unique(func: Any, args: Args, kwargs: Kwargs) -> Any:
     return _new(source, count), _new(source, *source.shape, dtype=torch.int64), counts
 
 
+def _one_run(func: Any, args: Args, kwargs: Kwargs) -> Any:
+    """All rows are alike: models of the BART kind ask so whether every row has as many end tokens as the others."""
+    source = args[0]
+    if not source.is_meta:
+        return NotImplemented
+    return _new(source, 1), _new(source, *source.shape, dtype=torch.int64), _new(source, 1, dtype=torch.int64)
+
+
 def _bincount(func: Any, args: Args, kwargs: Kwargs) -> Any:
     minlength = args[2] if len(args) > 2 else kwargs.get("minlength", 0)
     if not args[0].is_meta or not minlength:
@@ -215,7 +223,7 @@ _RULES: dict[Any, _Rule] = {
     _aten.index.Tensor: _index,
     _aten.masked_select.default: _masked_select,
     _aten._unique2.default: _unique,
-    _aten.unique_consecutive.default: _unique,
+    _aten.unique_consecutive.default: _one_run,
     _aten.bincount.default: _bincount,
     _aten._coalesce.default: _coalesce,
     _aten._to_dense.default: _to_dense,

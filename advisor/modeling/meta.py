@@ -108,7 +108,7 @@ def build_on_meta(
     config.use_cache = False
     if head == "sequence-classification":
         config.pad_token_id = _pad_token(config)
-    if head == "seq2seq-lm" and getattr(config, "decoder_start_token_id", None) is None:
+    if source.architecture == "encoder-decoder" and getattr(config, "decoder_start_token_id", None) is None:
         config.decoder_start_token_id = _pad_token(config)
     if layers is not None:
         _set_depth(config, layers)
