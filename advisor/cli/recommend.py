@@ -46,7 +46,8 @@ def command(
     """Propose base model, PEFT method and hyperparameters for a task and GPU.
 
     Every choice names the published evidence behind it (`peft-advisor evidence ID` opens it) or says that there is
-    none. Memory is a first-order estimate. `peft-advisor evidence --tasks` lists the tasks.
+    none. Memory and time come from dry runs of the catalogue's models; `peft-advisor estimate` dry-runs any other.
+    `peft-advisor evidence --tasks` lists the tasks.
     """
     if vram is None and gpu is None:
         raise InputError('--vram or --gpu is needed: how much memory there is, such as --vram 24 or --gpu "RTX 4090"')

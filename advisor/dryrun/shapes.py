@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 Key = tuple[Any, ...]
-# Size, strides and type of each result; None where an operator returns nothing in that place.
-Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
+# Size, strides, type and storage bytes of each result; None where an operator returns nothing in that place.
+Layout = tuple[torch.Size, tuple[int, ...], torch.dtype, int]
 Layouts = tuple[Layout | None, ...]
 
 
@@ -48,10 +48,7 @@ class ShapeMemory:
                 self._known[key] = (isinstance(out, (tuple, list)), layouts)
             return out
         several, layouts = known
-        results = tuple(
-            None if one is None else torch.empty_strided(one[0], one[1], dtype=one[2], device="meta")
-            for one in layouts
-        )  # fmt: skip
+        results = tuple(None if one is None else _empty(*one) for one in layouts)
         return results if several else results[0]
 
 
@@ -86,6 +83,14 @@ def _key(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key | None
     return key
 
 
+def _empty(size: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, storage_bytes: int) -> torch.Tensor:
+    found = torch.empty_strided(size, strides, dtype=dtype, device="meta")
+    if found.untyped_storage().nbytes() == storage_bytes:
+        return found
+    # Part of a larger tensor, such as the gradient of an attention mask, whose rows are padded.
+    return torch.empty(storage_bytes // dtype.itemsize, dtype=dtype, device="meta").as_strided(size, strides)
+
+
 def _shares_memory(args: tuple[Any, ...], out: Any) -> bool:
     results = out if isinstance(out, (tuple, list)) else (out,)
     return not _storages(args).isdisjoint(_storages(results))
@@ -105,7 +110,7 @@ def _layouts(out: Any) -> Layouts | None:
         if one is None:
             found.append(None)
         elif isinstance(one, torch.Tensor) and one.is_meta and one.layout is torch.strided:
-            found.append((one.shape, one.stride(), one.dtype))
+            found.append((one.shape, one.stride(), one.dtype, one.untyped_storage().nbytes()))
         else:
             return None
     return tuple(found)

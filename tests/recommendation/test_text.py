@@ -27,7 +27,7 @@ def test_the_first_lines_say_what_to_do_and_that_memory_is_an_estimate():
     head = text[: text.index("Why")]
     assert "1. LoRA on microsoft/graphcodebert-base    confidence: medium" in head
     assert "learning rate 0.0001" in head
-    assert "first-order estimate, not measured" in " ".join(head.split())
+    assert "(from dry runs, not measured)" in " ".join(head.split())
 
 
 def test_reasons_cite_ids_with_their_source():

@@ -42,11 +42,18 @@ def candidate(
 
 def estimate(scale: float = 1.0) -> Estimate:
     """Return an estimate whose parts add up to its peak."""
-    parts = {"weights": 498, "gradients": 4, "optimizer": 9, "activations": 610, "logits": 0, "overhead": 480}
+    parts = {
+        "weights": 494, "adapter": 4, "gradients": 4, "optimizer": 9, "activations": 610, "logits": 0, "workspace": 8,
+        "fragmentation": 60, "context": 412,
+    }  # fmt: skip
     sizes = {f"{name}_bytes": round(mib * MIB * scale) for name, mib in parts.items()}
+    peak = sum(sizes.values())
+    reserved = peak - sizes["context_bytes"]
     return Estimate(
-        peak_memory_bytes=sum(sizes.values()), basis="first-order formula", trainable_params=888_578, **sizes
-    )
+        peak_memory_bytes=peak, peak_reserved_bytes=reserved,
+        peak_allocated_bytes=reserved - sizes["fragmentation_bytes"], basis="first-order formula",
+        trainable_params=888_578, **sizes,
+    )  # fmt: skip
 
 
 def recommendation(first: Candidate | None = None, *, reasons: Sequence[Reason] | None = None) -> Recommendation:

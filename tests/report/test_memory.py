@@ -13,7 +13,9 @@ from tests.report import fixtures
 def test_an_estimate_is_shown_by_part_and_a_measurement_as_a_whole():
     estimated, *measured = compare_memory(fixtures.run_folder()).bars
     assert estimated.kind == "estimate"
-    assert [s.name for s in estimated.segments] == ["weights", "gradients", "optimizer", "activations", "overhead"]
+    assert [s.name for s in estimated.segments] == [
+        "weights", "adapter", "gradients", "optimizer", "activations", "workspace", "fragmentation", "context"
+    ]  # fmt: skip
     assert [bar.kind for bar in measured] == ["measurement", "measurement"]
     assert [len(bar.segments) for bar in measured] == [1, 1]
 

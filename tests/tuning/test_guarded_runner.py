@@ -23,7 +23,7 @@ from tests.search.fakes import FakeRunner, candidate, plan, settings
 def estimate(of, step) -> Estimate:
     """Half a GiB per example; (IA)3 takes ten times as much."""
     n_bytes = step.batch_size * GIB // 2 * (10 if of.method == "ia3" else 1)
-    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes + CONTEXT_BYTES)
+    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes + CONTEXT_BYTES, peak_reserved_bytes=n_bytes)
 
 
 def guarded(runner: FakeRunner, available_gib: float) -> GuardedRunner:

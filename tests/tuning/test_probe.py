@@ -44,7 +44,7 @@ def estimate(candidate: Candidate, step: Step) -> Estimate | None:
     """A context, one GiB and half a GiB per example, thrice for (IA)3, so that eight examples of LoRA are 5 GiB."""
     times = 3 if candidate.method == "ia3" else 1
     n_bytes = times * (GIB + step.batch_size * GIB // 2)
-    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes + CONTEXT_BYTES)
+    return replace(fixtures.estimate(), peak_memory_bytes=n_bytes + CONTEXT_BYTES, peak_reserved_bytes=n_bytes)
 
 
 def found(folder: Path, prober: FakeProber, events: list[StageStarted] | None = None) -> Probe | None:
