@@ -11,14 +11,17 @@ from transformers import PreTrainedTokenizerBase
 from advisor.candidates import Candidate
 from advisor.catalog.methods import Method
 from advisor.catalog.tasks import Head
+from advisor.dryrun.hyperparameters import check_values
 from advisor.dryrun.peft_methods import config_from_file
 from advisor.errors import InputError
-from advisor.modeling.adapters import TASK_TYPES, build_config
+from advisor.modeling.adapters import BUILDERS, TASK_TYPES, TRAINING_HYPERPARAMETERS, build_config
 from advisor.modeling.base import BaseModel, BaseRequest
 from advisor.modeling.meta import ModelSource, build_on_meta
 
-# Full fine-tuning and the loop's own values do not matter for memory; a candidate must have a rate all the same.
+# The loop's own values do not matter for memory; a candidate must have a rate all the same.
 _ANY_RATE = {"learning_rate": 1e-4}
+# Fields of PEFT's configurations that follow from the model and its head.
+_GIVEN = frozenset({"task_type", "peft_type", "modules_to_save", "base_model_name_or_path", "inference_mode"})
 
 
 def adapter_of_method(
@@ -33,30 +36,59 @@ def adapter_of_method(
         hyperparameters: Beyond the method's defaults, under PEFT's names.
 
     Raises:
-        UnsupportedCandidateError: The combination does not work, or a hyperparameter is unknown or wrong.
+        InputError: A hyperparameter is unknown or its value wrong.
+        UnsupportedCandidateError: The combination does not work.
     """
+    given = sorted(_GIVEN & set(hyperparameters))
+    if given:
+        raise InputError(f"--set {given[0]}: follows from the model and --head; --adapter-config takes a whole file")
+    own = {name: value for name, value in hyperparameters.items() if name not in TRAINING_HYPERPARAMETERS}
+    if method.slug in BUILDERS:
+        check_values(BUILDERS[method.slug][1], own, "--set")
     candidate = Candidate(
         base_model=source.name,
         architecture=source.architecture,
         method=method.slug,
-        hyperparameters={**_ANY_RATE, **method.hyperparameters(source.architecture), **hyperparameters},
+        hyperparameters={**method.hyperparameters(source.architecture), **own, **_ANY_RATE},
     )
     return build_config(candidate, _stand_in(source, head))
 
 
-def adapter_of_file(path: Path, head: Head) -> PeftConfig:
-    """Return the adapter of a user's `adapter_config.json`.
+def adapter_of_file(path: Path) -> PeftConfig:
+    """Return the adapter of a user's `adapter_config.json`, or of the folder of a saved adapter.
 
     Raises:
         DataError: The file is not the configuration of an adapter.
-        InputError: It is of another task type than the head.
+        InputError: A value in it is of a wrong type or out of range.
     """
     config = config_from_file(path)
-    if config.task_type is None:
-        config.task_type = TASK_TYPES[head]
-    elif config.task_type != TASK_TYPES[head]:
-        raise InputError(f"{path}: is an adapter for {config.task_type}, but the head is {head}; change --head")
+    check_values(type(config), vars(config), f"{path}:")
     return config
+
+
+def head_of_adapter(config: PeftConfig, path: Path, wanted: Head | None, usual: Head) -> Head:
+    """Return the head that an adapter is for, and tell the adapter when it does not say.
+
+    Args:
+        config: Of the adapter; its task type is set when it has none.
+        path: Its file, for the message.
+        wanted: Head that was asked for, None for the adapter's own.
+        usual: Head of a model whose adapter does not say.
+
+    Raises:
+        InputError: The adapter is of another task type than the head.
+    """
+    if config.task_type is None:
+        head = wanted or usual
+        config.task_type = TASK_TYPES[head]
+        return head
+    heads = {name: head for head, name in TASK_TYPES.items()}
+    head_of_file = heads.get(str(getattr(config.task_type, "value", config.task_type)))
+    if head_of_file is None:
+        raise InputError(f"{path}: task_type {config.task_type} is not one of {', '.join(heads)}")
+    if wanted not in (None, head_of_file):
+        raise InputError(f"{path}: is an adapter for {config.task_type}, but --head is {wanted}; leave out --head")
+    return head_of_file
 
 
 def _stand_in(source: ModelSource, head: Head) -> BaseModel:

@@ -1,0 +1,112 @@
+"""The search for the largest value that fits, with a dry run whose memory is known."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advisor.dryrun.estimate import DryRun
+from advisor.dryrun.largest import Largest, largest_that_fits
+from advisor.errors import InfeasibleBudgetError
+from advisor.feasibility.estimate import Estimate
+
+MIB = 2**20
+
+
+def run_of(peak_bytes: int, usable_bytes: int | None) -> DryRun:
+    parts = dict.fromkeys(
+        (
+            "adapter_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "logits_bytes",
+            "workspace_bytes", "fragmentation_bytes", "context_bytes",
+        ),
+        0,
+    )  # fmt: skip
+    estimate = Estimate(
+        peak_memory_bytes=peak_bytes, peak_reserved_bytes=peak_bytes, peak_allocated_bytes=peak_bytes, basis="test",
+        weights_bytes=peak_bytes, trainable_params=1, **parts,
+    )  # fmt: skip
+    return DryRun(estimate=estimate, total_params=1, tokens_per_step=1, usable_bytes=usable_bytes)
+
+
+def search(memory: Callable[[int], int], usable: int, limit: int = 10_000) -> tuple[Largest, list[int]]:
+    asked: list[int] = []
+
+    def dry_run(value: int) -> DryRun:
+        asked.append(value)
+        return run_of(memory(value), usable)
+
+    return largest_that_fits(dry_run, limit=limit, name="batch-size"), asked
+
+
+def by_trial(memory: Callable[[int], int], usable: int, limit: int) -> int:
+    return max(value for value in range(1, limit + 1) if memory(value) <= usable)
+
+
+@pytest.mark.parametrize(("base", "slope", "usable"), [(1000, 7, 9999), (0, 1, 64), (500, 300, 800), (10, 10, 10**6)])
+def test_a_straight_line_is_solved_to_the_last_byte(base, slope, usable):
+    found, asked = search(lambda value: base + slope * value, usable)
+    assert found.value == min(10_000, (usable - base) // slope)
+    assert found.run.peak_memory_bytes == base + slope * found.value
+    assert found.n_runs == len(asked) == len(set(asked))
+
+
+def test_few_runs_are_needed():
+    found, asked = search(lambda value: 3_000_000 + 12_345 * value, 80_000_000, limit=8192)
+    assert found.value == (80_000_000 - 3_000_000) // 12_345 == 6237
+    assert len(asked) <= 8
+
+
+@given(
+    base=st.integers(0, 10**6), slope=st.integers(1, 10**5), square=st.integers(0, 100), usable=st.integers(1, 10**8),
+    step=st.sampled_from([1, 2, 512, 4096]), limit=st.integers(1, 3000),
+)  # fmt: skip
+def test_steps_and_curves_end_at_the_same_place_as_trying_every_value(base, slope, square, usable, step, limit):
+    def memory(value: int) -> int:
+        return -(-(base + slope * value + square * value * value) // step) * step
+
+    if memory(1) > usable:
+        with pytest.raises(InfeasibleBudgetError):
+            search(memory, usable, limit)
+        return
+    found, asked = search(memory, usable, limit)
+    assert found.value == by_trial(memory, usable, limit)
+    assert found.limited == (found.value == limit)
+    assert max(asked) <= limit
+
+
+@given(seed=st.integers(0, 10**6), usable=st.integers(2 * MIB, 100 * MIB))
+def test_where_memory_jumps_up_and_down_the_answer_fits_and_the_next_value_does_not(seed, usable):
+    def memory(value: int) -> int:
+        return value * MIB + (seed * 2654435761 ^ value * 40503) % (2 * MIB)
+
+    if memory(1) > usable:
+        return
+    found, _ = search(memory, usable, limit=500)
+    assert memory(found.value) <= usable
+    assert found.limited or memory(found.value + 1) > usable
+
+
+def test_memory_that_does_not_grow_reaches_the_limit():
+    found, asked = search(lambda _: 5, 10, limit=1000)
+    assert (found.value, found.limited) == (1000, True)
+    assert len(asked) <= 12
+
+
+def test_a_limit_of_one_needs_one_run():
+    found, asked = search(lambda value: value, 10, limit=1)
+    assert (found.value, found.limited, found.n_runs, asked) == (1, True, 1, [1])
+
+
+def test_when_nothing_fits_the_message_says_how_much_is_missing():
+    with pytest.raises(InfeasibleBudgetError, match=r"not even batch-size 1 fits: 2\.5 GiB are missing"):
+        search(lambda _: 5 * 2**30, 5 * 2**29)
+
+
+def test_an_exact_fit_fits():
+    assert search(lambda value: 100 * value, 300)[0].value == 3
+
+
+def test_a_dry_run_without_a_device_is_a_mistake_of_the_program():
+    with pytest.raises(ValueError, match="knows no device"):
+        largest_that_fits(lambda _: run_of(1, None), limit=3, name="rank")
