@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from advisor.candidates import Candidate
 from advisor.catalog.methods import Method
 from advisor.catalog.tasks import Head
-from advisor.dryrun.hyperparameters import check_values
+from advisor.dryrun.hyperparameters import check_values, shown
 from advisor.dryrun.peft_methods import config_from_file
 from advisor.errors import InputError
 from advisor.modeling.adapters import BUILDERS, TASK_TYPES, TRAINING_HYPERPARAMETERS, build_config
@@ -43,6 +43,7 @@ def adapter_of_method(
     if given:
         raise InputError(f"--set {given[0]}: follows from the model and --head; --adapter-config takes a whole file")
     own = {name: value for name, value in hyperparameters.items() if name not in TRAINING_HYPERPARAMETERS}
+    _check_training({name: value for name, value in hyperparameters.items() if name not in own})
     if method.slug in BUILDERS:
         check_values(BUILDERS[method.slug][1], own, "--set")
     candidate = Candidate(
@@ -89,6 +90,15 @@ def head_of_adapter(config: PeftConfig, path: Path, wanted: Head | None, usual: 
     if wanted not in (None, head_of_file):
         raise InputError(f"{path}: is an adapter for {config.task_type}, but --head is {wanted}; leave out --head")
     return head_of_file
+
+
+def _check_training(values: Mapping[str, object]) -> None:
+    """Refuse values of the training loop that are none; right ones change neither memory nor time."""
+    for name, value in values.items():
+        if name == "lr_scheduler_type":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise InputError(f"--set {name}={shown(value)}: must be a number that is not negative")
 
 
 def _stand_in(source: ModelSource, head: Head) -> BaseModel:

@@ -2,13 +2,14 @@
 
 All layers of a stack allocate alike, so with N instead of 3 layers the bytes alive at any moment grow linearly in N:
 by what a layer keeps for the backward pass (`kept`) from the last layer's forward pass to its backward pass, and by
-what a layer leaves behind (`left`, its gradients) from the first layer's backward pass on. Within a layer in the
+what a layer leaves behind (`left`, such as gradients) from the first layer's backward pass on. Within a layer in the
 middle the maximum lies at the first or the last of them, so both are looked at. The result is exact where layers are
 alike (tests/dryrun/test_depth.py compares with models built in full).
 
 Not covered: stacks whose layers differ (sliding and full attention in turn, linear attention, mixtures that begin
-with dense layers beyond the first), and methods whose parameters outside the layers grow with the depth (prefix
-tuning); those are run in full.
+with dense layers beyond the first), methods whose parameters outside the layers grow with the depth (prefix tuning),
+gradients that wait from an earlier pass, and temporaries of clipping and optimizer, which only the fused AdamW has none
+of; those are run in full.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from advisor.dryrun.regions import Region
 from advisor.dryrun.step import StepTrace
-from advisor.dryrun.tracker import Category
+from advisor.dryrun.tracker import Block, Category, Phase
 from advisor.errors import AdvisorError
 
 BUILT_LAYERS = 3
@@ -27,7 +28,6 @@ BUILT_LAYERS = 3
 GROUPS: tuple[tuple[Category, ...], ...] = (
     ("inputs", "activations", "logits", "gradients", "workspace"), ("logits",), ("gradients",), ("workspace",)
 )  # fmt: skip
-_GRADIENTS = 2  # row of the gradients
 Curves = npt.NDArray[np.float64]
 
 
@@ -85,18 +85,29 @@ def _additions(trace: StepTrace, curves: Curves, stack: int) -> tuple[Curves, Cu
     forward, backward = _starts(trace, stack, "forward"), _starts(trace, stack, "backward")
     if len(forward) != BUILT_LAYERS or len(backward) != BUILT_LAYERS:
         raise UnevenStackError(f"stack {stack}: {len(forward)} layers forward, {len(backward)} backward")
+    begins, ends = _phase_begins(trace, "backward"), _phase_begins(trace, "clip")
     kept = _before(curves, forward[2]) - _before(curves, forward[1])
-    change = _before(curves, backward[0]) - _before(curves, backward[1])
-    left = np.zeros_like(change)
-    left[[0, _GRADIENTS]] = change[_GRADIENTS]
+    # Autocast's copies of weights go at the end of the forward pass, so less may be kept from there on. What dies
+    # with the backward pass of this layer is no measure: it may be the last to use what all layers share.
+    still_kept = _alive_of(trace, [(forward[1], forward[2])], begins)
+    left = _alive_of(trace, [(forward[1], forward[2]), (backward[1], backward[0])], ends)
     first, last = np.zeros_like(curves), np.zeros_like(curves)
     first[:, forward[2] :] = last[:, forward[1] :] = kept
-    # Autocast's copies of weights go at the end of the forward pass, so less may be kept from there on.
-    first[:, _backward_begins(trace) :] = last[:, _backward_begins(trace) :] = left - change
-    first[:, backward[1] :] = left - change
+    first[:, begins:] = last[:, begins:] = still_kept
     last[:, backward[1] :] = left
     first[:, backward[0] :] = left
     return first, last
+
+
+def _alive_of(trace: StepTrace, spans: Sequence[tuple[int, int]], column: int) -> Curves:
+    """Return the bytes alive before a column of what was allocated in spans of columns."""
+    alive: dict[int, Block] = {}
+    for index, (number, nbytes) in enumerate(trace.events[trace.step_begins :][:column]):
+        if not nbytes:
+            alive.pop(number, None)
+        elif any(first <= index < last for first, last in spans):
+            alive[number] = trace.blocks[number]
+    return np.array([[sum(one.nbytes for one in alive.values() if one.category in group)] for group in GROUPS], float)
 
 
 def _starts(trace: StepTrace, stack: int, phase: str) -> dict[int, int]:
@@ -108,8 +119,8 @@ def _starts(trace: StepTrace, stack: int, phase: str) -> dict[int, int]:
     return starts
 
 
-def _backward_begins(trace: StepTrace) -> int:
-    return next(region.first_event for region in trace.regions if region.phase == "backward") - trace.step_begins
+def _phase_begins(trace: StepTrace, phase: Phase) -> int:
+    return next(region.first_event for region in trace.regions if region.phase == phase) - trace.step_begins
 
 
 def _before(curves: Curves, column: int) -> Curves:

@@ -9,6 +9,7 @@ from advisor.dryrun.peaks import TrainingPeaks, peaks_of
 from advisor.dryrun.roofline import step_time
 from advisor.dryrun.step import StepTrace, run_step
 from advisor.dryrun.workload import Workload
+from advisor.errors import InputError
 from advisor.feasibility.device import context_bytes, cublas_workspace_bytes
 from advisor.feasibility.estimate import Estimate
 from advisor.spec import GIB
@@ -27,6 +28,7 @@ class DryRun:
         paged_bytes: Optimizer state in pageable memory, in no peak.
         inference_peak_bytes: Peak of evaluation or generation with the context, None when not asked for.
         usable_bytes: Memory that the process may take, None when no device was named.
+        time_unknown: Why a GPU was named and there is no time, empty otherwise.
     """
 
     estimate: Estimate
@@ -35,6 +37,7 @@ class DryRun:
     paged_bytes: int = 0
     inference_peak_bytes: int | None = None
     usable_bytes: int | None = None
+    time_unknown: str = ""
 
     @property
     def peak_memory_bytes(self) -> int:
@@ -80,18 +83,30 @@ def estimate_workload(
     workspace = cublas_workspace_bytes(gpu)
     peaks = peaks_of(trace, pack_size=workload.pack_size, workspace_bytes=workspace)
     evaluated = inference_peaks(workload, inference) if inference is not None else None
+    step_time_s, time_unknown = _time(trace, workload, gpu)
     usable = usable_gib if usable_gib is not None else gpu.usable_gib if gpu is not None else None
     return DryRun(
-        estimate=_estimate(trace, peaks, workload, gpu),
+        estimate=_estimate(trace, peaks, gpu, step_time_s),
         total_params=trace.total_params,
         tokens_per_step=workload.tokens,
         paged_bytes=peaks.paged_bytes,
         inference_peak_bytes=_with_context(evaluated, workspace, gpu),
         usable_bytes=None if usable is None else int(usable * GIB),
+        time_unknown=time_unknown,
     )
 
 
-def _estimate(trace: StepTrace, peaks: TrainingPeaks, workload: Workload, gpu: Gpu | None) -> Estimate:
+def _time(trace: StepTrace, workload: Workload, gpu: Gpu | None) -> tuple[float | None, str]:
+    """Return the step's time, or None and the reason: memory can be told without the rates of a GPU."""
+    if gpu is None:
+        return None, ""
+    try:
+        return step_time(trace.costs, gpu, accumulation=workload.accumulation), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _estimate(trace: StepTrace, peaks: TrainingPeaks, gpu: Gpu | None, step_time_s: float | None) -> Estimate:
     context = context_bytes(gpu)
     parts = peaks.breakdown
     return Estimate(
@@ -109,7 +124,7 @@ def _estimate(trace: StepTrace, peaks: TrainingPeaks, workload: Workload, gpu: G
         fragmentation_bytes=peaks.reserved_bytes - peaks.allocated_bytes,
         context_bytes=context,
         trainable_params=trace.trainable_params,
-        step_time_s=None if gpu is None else step_time(trace.costs, gpu, accumulation=workload.accumulation),
+        step_time_s=step_time_s,
     )
 
 

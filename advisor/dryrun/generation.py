@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer
 
 from advisor.dryrun.allocator import Peaks, replay
 from advisor.dryrun.cuda_on_meta import CudaOnMeta
+from advisor.dryrun.peft_methods import held_tensors
 from advisor.dryrun.step import build_model, inputs_of
 from advisor.dryrun.tracker import Tracker
 from advisor.dryrun.workload import Workload
@@ -50,7 +52,7 @@ def inference_peaks(workload: Workload, inference: Inference) -> Peaks:
     model = build_model(workload)
     model.eval()
     tracker = Tracker(with_costs=False)
-    tracker.register([*model.parameters(), *model.buffers()], "weights")
+    tracker.register(held_tensors(model), "weights")
     cuda = CudaOnMeta(_autocast(workload), flash=workload.flash_capable)
     with quiet_libraries(), torch.no_grad(), tracker, cuda, cuda.autocast():
         if inference.new_tokens:
@@ -73,11 +75,12 @@ def _generate(model: torch.nn.Module, workload: Workload, inference: Inference) 
         return
     outputs = model(**inputs, use_cache=True, logits_to_keep=1)
     cache = outputs.past_key_values
-    held = int(cache.get_seq_length())
-    del outputs
-    total = held + inference.new_tokens - 1
-    grown = _grown(cache, total)
-    del cache
+    layers, held = _layers_of(cache), int(cache.get_seq_length())
+    del outputs, cache
+    if inference.new_tokens == 1:  # the prompt's own pass gives the first token
+        return
+    total = held + inference.new_tokens - 2
+    grown = _grown(layers, total)
     ids = torch.empty((inference.batch_size, 1), dtype=torch.long, device="meta")
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     positions = torch.empty((inference.batch_size, 1), dtype=torch.long, device="meta")
@@ -91,23 +94,30 @@ def _generate_target(model: torch.nn.Module, inputs: dict[str, torch.Tensor], in
     encoded = base.get_encoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
     first = torch.empty((inference.batch_size, 1), dtype=torch.long, device="meta")
     options = {"encoder_outputs": encoded, "attention_mask": inputs["attention_mask"], "use_cache": True}
-    outputs = base(decoder_input_ids=first, **options)
-    cache = outputs.past_key_values
-    del outputs
-    grown = EncoderDecoderCache(
-        _grown(cache.self_attention_cache, inference.new_tokens - 1), cache.cross_attention_cache
-    )
-    grown.is_updated = dict(cache.is_updated)
+    cache = base(decoder_input_ids=first, **options).past_key_values
+    if inference.new_tokens == 1:
+        return
+    layers, crossed, is_updated = _layers_of(cache.self_attention_cache), cache.cross_attention_cache, cache.is_updated
+    del cache
+    grown = EncoderDecoderCache(_grown(layers, inference.new_tokens - 1), crossed)
+    grown.is_updated = dict(is_updated)
     base(decoder_input_ids=first, past_key_values=grown, **options)
 
 
-def _grown(cache: Any, tokens: int) -> DynamicCache:
+def _layers_of(cache: Any) -> list[tuple[torch.Size, torch.Size, torch.dtype]]:
+    """Return the shapes of keys and values, (batch, heads, tokens, size), and their type, layer by layer."""
+    return [(layer.keys.shape, layer.values.shape, layer.keys.dtype) for layer in cache.layers]
+
+
+def _grown(layers: list[tuple[torch.Size, torch.Size, torch.dtype]], tokens: int) -> DynamicCache:
     """Return a cache of the same layers that holds `tokens` tokens."""
     longer = DynamicCache()
-    for number, layer in enumerate(cache.layers):
-        batch, heads, _, size = layer.keys.shape
-        keys = torch.empty((batch, heads, tokens, size), dtype=layer.keys.dtype, device="meta")
-        longer.update(
-            keys, torch.empty((batch, heads, tokens, layer.values.shape[-1]), dtype=keys.dtype, device="meta"), number
+    for keys, values, dtype in layers:
+        layer = DynamicLayer()
+        layer.keys, layer.values = (
+            torch.empty((batch, heads, tokens, size), dtype=dtype, device="meta")
+            for batch, heads, _, size in (keys, values)
         )
+        layer.dtype, layer.device, layer.is_initialized = dtype, layer.keys.device, True
+        longer.layers.append(layer)
     return longer

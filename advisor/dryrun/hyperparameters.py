@@ -5,6 +5,7 @@ PEFT itself checks few of them: a rank of "abc" fails deep inside, with a messag
 
 import types
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from peft import PeftConfig
@@ -16,7 +17,10 @@ _RANGES: dict[str, tuple[int, int]] = {
     "r": (1, 100_000), "init_r": (1, 100_000), "target_r": (1, 100_000), "num_virtual_tokens": (1, 1_000_000),
     "encoder_hidden_size": (1, 1_000_000), "encoder_num_layers": (1, 1000),
 }  # fmt: skip
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+_WORDS: dict[Any, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list", dict: "a mapping",
+    type(None): "null",
+}  # fmt: skip
 
 
 def check_values(config_class: type[PeftConfig], values: Mapping[str, object], source: str) -> None:
@@ -31,16 +35,20 @@ def check_values(config_class: type[PeftConfig], values: Mapping[str, object], s
         InputError: The first wrong value.
     """
     hints = get_type_hints(config_class)
+    defaults = {field.name: field.default for field in fields(config_class)}
     for name, value in values.items():
-        if name not in hints:
-            continue
+        if name not in hints or (value is None and defaults.get(name) is None) or value == 0 == defaults.get(name):
+            continue  # the class's own "not given", whatever the declared type says
         if not _matches(value, hints[name], scales="alpha" in name):
-            raise InputError(f"{source} {name}={printable(str(value))}: must be {_described(hints[name])}")
+            raise InputError(f"{source} {name}={shown(value)}: must be {_described(hints[name])}")
         least, most = _RANGES.get(name, (None, None))
         if least is not None and most is not None and isinstance(value, int) and not least <= value <= most:
-            if value == 0 and getattr(config_class, name, None) == 0:
-                continue  # "not given", as in OFT
             raise InputError(f"{source} {name}={value}: must be from {least} to {most}")
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Return a value as a message names it: texts quoted, whatever it is on one line and not too long."""
+    return printable(value, limit) if isinstance(value, str) else printable(str(value), limit)[1:-1]
 
 
 def _matches(value: object, hint: Any, *, scales: bool) -> bool:
@@ -76,6 +84,4 @@ def _described(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(hint))
     kind = origin or hint
-    if kind in (list, dict):
-        return {list: "a list", dict: "a mapping"}[kind]
     return _WORDS.get(kind, str(getattr(kind, "__name__", kind)))

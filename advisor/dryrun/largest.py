@@ -5,7 +5,7 @@ where it stops fitting; where it does not (eager attention over the length), hal
 is not quite monotonic: a value above the answer may fit again by chance, which nobody should rely on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from advisor.dryrun.estimate import DryRun
@@ -13,7 +13,7 @@ from advisor.errors import InfeasibleBudgetError
 from advisor.spec import GIB
 
 _LONGEST_STEP = 8  # times the value known to fit
-_PATIENCE = 2  # interpolations that may end on the same side before the rest is halved
+_PATIENCE = 2  # interpolations that may leave more than half of the range before it is halved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +59,16 @@ def largest_that_fits(
 
     if margin(1) < 0:
         raise InfeasibleBudgetError(_nothing_fits(seen[1], name, advice(seen[1])))
-    low, high, stuck = 1, None, 0
-    while low < limit and (high is None or high - low > 1):
-        if stuck > _PATIENCE and high is not None:
-            guess = (low + high) // 2
-        else:
-            guess = _interpolated({value: run.margin_bytes or 0 for value, run in seen.items()}, low, high)
-        guess = min(max(guess, low + 1), limit if high is None else high - 1, low * _LONGEST_STEP)
+    low, high, slow = 1, limit + 1, 0
+    while high - low > 1:
+        width = high - low
+        guess = (low + high) // 2 if slow >= _PATIENCE else _interpolated(seen, low, high)
+        guess = min(max(guess, low + 1), high - 1, low * _LONGEST_STEP)
         if margin(guess) >= 0:
-            low, stuck = guess, stuck + 1
+            low = guess
         else:
-            high, stuck = guess, 0 if high is None else stuck + 1
+            high = guess
+        slow = slow + 1 if high in seen and high - low > width / 2 else 0
     return Largest(value=low, run=seen[low], limited=low == limit, n_runs=len(seen))
 
 
@@ -79,11 +78,11 @@ def _nothing_fits(run: DryRun, name: str, advice: str) -> str:
     return f"{said}. {advice}".rstrip(". ") if advice else said
 
 
-def _interpolated(margins: dict[int, int], low: int, high: int | None) -> int:
+def _interpolated(seen: Mapping[int, DryRun], low: int, high: int) -> int:
     """Return where the margin becomes zero on the line through the two nearest known values."""
-    others = sorted(value for value in margins if value != low)
+    others = sorted(value for value in seen if value != low)
     if not others:
         return low * 2
-    near = high if high is not None else others[-1] if others[-1] < low else others[0]
-    slope = (margins[near] - margins[low]) / (near - low)
-    return low + int(margins[low] / -slope) if slope < 0 else low * 2
+    near = high if high in seen else others[-1]
+    slope = ((seen[near].margin_bytes or 0) - (seen[low].margin_bytes or 0)) / (near - low)
+    return low + int((seen[low].margin_bytes or 0) / -slope) if slope < 0 else low * 2

@@ -17,8 +17,8 @@ from peft import PeftConfig
 from advisor.dryrun.depth import BUILT_LAYERS, UnevenStackError, costs_at_depth, group_curves, live_bytes_at_depth
 from advisor.dryrun.peaks import peaks_of
 from advisor.dryrun.regions import stacks_of
-from advisor.dryrun.roofline import totals_of
-from advisor.dryrun.step import StepTrace, build_model, run_model_step
+from advisor.dryrun.roofline import PhasedCost, totals_of
+from advisor.dryrun.step import StepTrace, build_model, run_model_step, update_costs
 from advisor.dryrun.workload import Workload
 from advisor.errors import AdvisorError
 from advisor.feasibility.profiles import SIZE_OF, Coefficients, Moment, Point, StepProfile
@@ -28,6 +28,7 @@ Array = npt.NDArray[np.float64]
 
 _TERMS = ("1", "b", "bs", "bss")
 _TARGET_TERMS = ("bt", "bst", "btt")
+_POSITION_TERMS = ("ss", "st", "tt")  # T5's biases of relative positions are the same for all examples
 _RANK_TERMS = ("p", "bp", "bsp")
 _RANK_TARGET_TERMS = ("btp",)
 _TOKEN_TERMS = ("p", "bp", "bsp", "bpp")
@@ -125,6 +126,8 @@ def terms_of(configuration: Configuration) -> tuple[str, ...]:
     """Return the monomials that a configuration's bytes are made of."""
     has_target = configuration.workload.head == "seq2seq-lm"
     terms = _TERMS + (_TARGET_TERMS if has_target else ())
+    if configuration.workload.source.architecture == "encoder-decoder":
+        terms += _POSITION_TERMS if has_target else _POSITION_TERMS[:1]
     if not configuration.sizes:
         return terms
     if SIZE_OF[configuration.method] == "r":
@@ -177,12 +180,13 @@ def _sample(model: torch.nn.Module, workload: Workload, point: Point, depths: Se
     in_full = workload.layers is None
     trace = run_model_step(model, workload, by_layer=not in_full)
     if in_full:
-        curves, factors, stacks = group_curves(trace), [(0, 1)], []
+        curves, totals, stacks = group_curves(trace), totals_of(trace.costs), []
     else:
         stacks = stacks_of(model, BUILT_LAYERS)
         if len(stacks) != len(depths):
             raise UnevenStackError(f"{workload.source.name}: {len(depths)} stacks of layers expected")
-        curves, factors = live_bytes_at_depth(trace, depths).curves, costs_at_depth(trace, depths)
+        curves = live_bytes_at_depth(trace, depths).curves
+        totals = _totals_at_depth(trace, depths, update_costs(_trained(model, stacks, depths), workload.optimizer))
     frozen, trained_bytes, trained = _parameter_bytes(model, stacks, depths)
     full = workload.peft_config is None
     built_trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
@@ -194,8 +198,27 @@ def _sample(model: torch.nn.Module, workload: Workload, point: Point, depths: Se
         adapter=0.0 if full else trained_bytes,
         trainable=trained,
         state_ratio=state / max(1, built_trained),
-        totals=totals_of(trace.costs, factors),
+        totals=totals,
     )
+
+
+def _totals_at_depth(trace: StepTrace, depths: Sequence[int], update: Sequence[PhasedCost]) -> dict[str, float]:
+    """Add up forward and backward pass with their middle layers as often as they come, and the whole update."""
+    passes = [cost for cost in trace.costs if cost[0] in ("forward", "backward")]
+    factors = [factor for factor in costs_at_depth(trace, depths) if factor[0] < len(passes)]
+    return totals_of([*passes, *update], [*factors, (len(passes), 1)])
+
+
+def _trained(
+    model: torch.nn.Module, stacks: Sequence[Sequence[torch.nn.Module]], depths: Sequence[int]
+) -> list[torch.Tensor]:
+    """Return the trained parameters at full depth; those of a middle layer stand for those of the layers not built."""
+    middle = [
+        one
+        for layers, depth in zip(stacks, depths, strict=True)
+        for one in [*layers[1].parameters()] * (depth - BUILT_LAYERS)
+    ]
+    return [one for one in [*model.parameters(), *middle] if one.requires_grad]
 
 
 def depths_of(workload: Workload) -> tuple[int, ...]:

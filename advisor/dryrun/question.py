@@ -94,16 +94,18 @@ class Question:
                 raise InputError(f"{option}: {printable(str(value))} is not one of {names}")
 
     def _check_sizes(self) -> None:
-        for option, value, least, most in (
+        sizes: tuple[tuple[str, object, int, int], ...] = (
             ("--labels", self.n_labels, 1, 1_000_000), ("--batch-size", self.batch_size, 1, _LARGEST_BATCH),
             ("--seq-len", self.seq_length, 1, _MOST_TOKENS), ("--target-len", self.target_length, 1, _MOST_TOKENS),
             ("--accumulation", self.accumulation, 1, _LARGEST_BATCH), ("--pack", self.pack_size, 1, 1000),
             ("--evaluate", self.eval_batch_size, 1, _LARGEST_BATCH), ("--new-tokens", self.new_tokens, 0, _MOST_TOKENS),
-        ):  # fmt: skip
+        )  # fmt: skip
+        for option, value, least, most in sizes:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise InputError(f"{option}: {printable(str(value))} is not a whole number from {least} to {most}")
+                shown = printable(value) if isinstance(value, str) else value
+                raise InputError(f"{option}: {shown} is not a whole number from {least} to {most}")
 
     def _check_method(self, method: Method) -> None:
         if self.quantization is not None and not method.works_quantized:
@@ -134,13 +136,23 @@ def known_model(name: str) -> str:
     try:
         return find_base_model(name).hf_id
     except UnknownNameError:
-        if not is_hub_id(name):
+        if not _looks_like_hub_id(name):
             raise
         return name
 
 
-def is_hub_id(name: str) -> bool:
-    """Could this be the name of a model on the hub, `owner/name`?"""
+def is_on_hub(name: str) -> bool:
+    """Can a model only be on the hub, under `owner/name`: neither a folder nor of the catalogue?"""
+    if Path(name).expanduser().is_dir() or not _looks_like_hub_id(name):
+        return False
+    try:
+        find_base_model(name)
+    except UnknownNameError:
+        return True
+    return False
+
+
+def _looks_like_hub_id(name: str) -> bool:
     return name.count("/") == 1 and all(name.split("/")) and not name.startswith((".", "~", "/"))
 
 

@@ -5,13 +5,14 @@ from advisor.catalog.gpus import Gpu, all_gpus
 from advisor.dryrun.estimate import DryRun
 from advisor.dryrun.workload import Workload
 from advisor.modeling.meta import hidden_size
-from advisor.spec import GIB
+from advisor.spec import GIB, Precision
 
 # Rough shares of a part that a change gives back; the next dry run tells.
 _CHECKPOINTED = 0.9  # all but the inputs of the layers and one layer's activations
 _FOUR_BIT = 0.72  # 16-bit numbers become about 4.5-bit ones
 _EIGHT_BIT_STATE = 0.74
 _WORTH_NAMING = 0.05  # of what is missing
+_HEADROOM = 1.03  # of the estimate, which may be off by a few per cent
 
 
 def relief(workload: Workload, run: DryRun) -> str:
@@ -23,7 +24,7 @@ def relief(workload: Workload, run: DryRun) -> str:
     """
     if run.margin_bytes is None or run.margin_bytes >= 0:
         return ""
-    missing, larger = -run.margin_bytes, _larger_device(run)
+    missing, larger = -run.margin_bytes, _larger_device(run, workload.precision)
     if run.usable_bytes is not None and run.estimate.peak_memory_bytes <= run.usable_bytes:
         return f"Only evaluation is too large: give --evaluate fewer sequences at once{larger}."
     ways = [way for way in _ways(workload, run) if way[0] > _WORTH_NAMING * missing]
@@ -35,9 +36,19 @@ def relief(workload: Workload, run: DryRun) -> str:
     return f"Hardly enough: {' and '.join(text for _, text in ways)}; then a shorter --seq-len{larger}."
 
 
-def smallest_gpu_for(nbytes: int) -> Gpu | None:
-    """Return the NVIDIA GPU of the catalogue with the least memory that holds as many bytes, None when none does."""
-    holding = [gpu for gpu in all_gpus() if gpu.vendor == "nvidia" and gpu.usable_gib * GIB >= nbytes]
+def smallest_gpu_for(nbytes: int, precision: Precision) -> Gpu | None:
+    """Return the NVIDIA GPU of the catalogue with the least memory that holds as many bytes with some to spare.
+
+    Args:
+        nbytes: Peak of the process.
+        precision: Arithmetic that the GPU must have.
+    """
+    holding = [
+        gpu
+        for gpu in all_gpus()
+        if gpu.vendor == "nvidia" and gpu.usable_gib * GIB >= _HEADROOM * nbytes
+        and (precision != "bf16" or gpu.supports_bf16)
+    ]  # fmt: skip
     return min(holding, key=lambda gpu: (gpu.vram_gb, gpu.name), default=None)
 
 
@@ -90,8 +101,8 @@ def _method(workload: Workload) -> str:
     return str(getattr(kind, "value", kind)).lower().replace("_", "-")
 
 
-def _larger_device(run: DryRun) -> str:
-    gpu = smallest_gpu_for(run.peak_memory_bytes)
+def _larger_device(run: DryRun, precision: Precision) -> str:
+    gpu = smallest_gpu_for(run.peak_memory_bytes, precision)
     return f", or a GPU such as the {gpu.name}" if gpu is not None else ""
 
 

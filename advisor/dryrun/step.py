@@ -5,7 +5,7 @@ run. The second step, whose peak is the answer because the optimizer's state is 
 same allocations without those of the state, so its events follow from the first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from advisor.dryrun.optimizers import build_optimizer, cuda_kernels_on_meta, pag
 from advisor.dryrun.peft_methods import attach_on_meta, held_tensors
 from advisor.dryrun.regions import LayerTracker, Region
 from advisor.dryrun.tracker import Block, Phase, Tracker
-from advisor.dryrun.workload import Workload
+from advisor.dryrun.workload import OptimizerName, Workload
 from advisor.modeling.devices import DTYPES
 from advisor.modeling.meta import build_on_meta, depth_of
 from advisor.modeling.quantized_meta import bitsandbytes_stand_in, quantize_meta
@@ -46,7 +46,6 @@ class StepTrace:
         costs: What each operator computes and moves, with its phase.
         trainable_params: Parameters that are trained.
         total_params: All parameters, counted as PEFT does.
-        regions: What each layer is responsible for, when that was asked for.
         regions: What each layer is responsible for, when that was asked for.
     """
 
@@ -128,10 +127,7 @@ def run_model_step(
             held, outputs = [outputs], None
             outputs = _forward_backward(model, workload, tracker, cuda, held)
         tracker.mark([parameter.grad for parameter in parameters], "gradients")
-        tracker.phase = "clip"
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM, foreach=True)
-        tracker.phase = "optimizer"
-        optimizer.step()
+        _update(tracker, parameters, optimizer)
         tracker.mark(_state_tensors(optimizer), "optimizer")
         tracker.mark(paged_tensors(optimizer), "paged")
         optimizer.zero_grad(set_to_none=True)
@@ -144,6 +140,24 @@ def run_model_step(
         costs=tuple(tracker.costs), trainable_params=trained, total_params=total,
         regions=tuple(tracker.regions) if isinstance(tracker, LayerTracker) else (),
     )  # fmt: skip
+
+
+def update_costs(parameters: Sequence[torch.Tensor], optimizer: OptimizerName) -> list[tuple[Phase, OperatorCost]]:
+    """Return what clipping and one optimizer step cost for parameters of these shapes and types."""
+    alike = [torch.nn.Parameter(torch.empty_like(one)) for one in parameters]
+    for parameter in alike:
+        parameter.grad = torch.empty_like(parameter)
+    tracker = Tracker()
+    with cuda_kernels_on_meta(), tracker:
+        _update(tracker, alike, build_optimizer(optimizer, alike))
+    return tracker.costs
+
+
+def _update(tracker: Tracker, parameters: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    tracker.phase = "clip"
+    torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM, foreach=True)
+    tracker.phase = "optimizer"
+    optimizer.step()
 
 
 def _forward_backward(

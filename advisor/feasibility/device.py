@@ -4,8 +4,8 @@
   PyTorch build and device; half a GiB is assumed for NVIDIA and AMD alike, and nothing for Apple, whose unified
   memory holds no second copy. `studies/gpu` measures it where a device is there.
 - The workspace of cuBLAS: taken through PyTorch's allocator at the first matrix product and kept. Its default is
-  2 x 4096 KiB + 8 x 16 KiB, on devices of compute capability 9.0 and later 32 MiB (`parseChosenWorkspaceSize` in
-  aten/src/ATen/cuda/CublasHandlePool.cpp of PyTorch).
+  2 x 4096 KiB + 8 x 16 KiB, on compute capability 9.0 (Hopper) alone 32 MiB; of hipBLAS 32 MiB, on gfx94x and gfx95x
+  128 MiB (`parseChosenWorkspaceSize` in aten/src/ATen/cuda/CublasHandlePool.cpp of PyTorch).
 """
 
 from advisor.catalog.gpus import Gpu
@@ -14,6 +14,8 @@ from advisor.spec import GIB
 CONTEXT_BYTES = GIB // 2
 _WORKSPACE_BYTES = (2 * 4096 + 8 * 16) * 1024
 _HOPPER_WORKSPACE_BYTES = 32 * 1024 * 1024
+_AMD_WORKSPACE_BYTES = 32 * 1024 * 1024
+_LARGE_AMD_WORKSPACE_BYTES = 128 * 1024 * 1024
 
 
 def context_bytes(gpu: Gpu | None) -> int:
@@ -22,10 +24,12 @@ def context_bytes(gpu: Gpu | None) -> int:
 
 
 def cublas_workspace_bytes(gpu: Gpu | None) -> int:
-    """Return the bytes that matrix products keep, of a GPU before Hopper when none is named."""
+    """Return the bytes that matrix products keep, of an NVIDIA GPU other than Hopper when none is named."""
     if gpu is None:
         return _WORKSPACE_BYTES
-    if gpu.vendor != "nvidia":
-        return 0
-    capability = gpu.compute_capability
-    return _HOPPER_WORKSPACE_BYTES if capability is not None and float(capability) >= 9.0 else _WORKSPACE_BYTES
+    if gpu.vendor == "nvidia":
+        return _HOPPER_WORKSPACE_BYTES if gpu.compute_capability == "9.0" else _WORKSPACE_BYTES
+    if gpu.vendor == "amd":
+        large = (gpu.compute_capability or "").startswith(("gfx94", "gfx95"))
+        return _LARGE_AMD_WORKSPACE_BYTES if large else _AMD_WORKSPACE_BYTES
+    return 0

@@ -1,6 +1,6 @@
 """Make a proposal fit a budget: precision, quantization, checkpointing, and the examples in memory at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.candidates import WITHOUT_CHECKPOINTING, Proposal
 from advisor.catalog.gpus import Gpu, find_gpu, usable_gib
@@ -147,10 +147,7 @@ def _largest(
     quantization: Quantization | None,
     checkpointing: bool,
 ) -> Fit | None:
-    """Return the way with the largest power-of-two micro-batch that fits, None where it cannot be estimated.
-
-    Peak memory grows linearly with the examples at once, so two estimates tell all of them.
-    """
+    """Return the way with the largest power-of-two part of the batch that fits, None where it cannot be estimated."""
     if checkpointing and proposal.method.slug in WITHOUT_CHECKPOINTING:
         return None
     batch = PREFERRED_BATCH[proposal.model.architecture]
@@ -173,14 +170,11 @@ def _largest(
 
     if device.usable_bytes is None:
         return way(batch, fits=True)
-    one, two = estimate(1), estimate(2)
-    if one is None or two is None:
-        return None
-    if one.peak_memory_bytes > device.usable_bytes:
-        return way(1, fits=False)
-    growth = max(1, two.peak_memory_bytes - one.peak_memory_bytes)
-    room = 1 + (device.usable_bytes - one.peak_memory_bytes) // growth
     micro = batch
-    while micro > room:
+    while (found := way(micro, fits=True)) is not None:
+        if found.estimate.peak_memory_bytes <= device.usable_bytes:
+            return found
+        if micro == 1:
+            return replace(found, fits=False)
         micro //= 2
-    return way(micro, fits=True)
+    return None

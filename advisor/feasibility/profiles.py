@@ -16,6 +16,7 @@ from functools import cache
 
 from advisor.catalog.files import read_lines
 from advisor.catalog.tasks import Head
+from advisor.errors import DataError, printable
 from advisor.records import from_plain, to_plain
 from advisor.spec import Precision, Quantization
 
@@ -210,7 +211,10 @@ def _parsed(key: str) -> StepProfile | None:
     line = _lines().get(key)
     if line is None:
         return None
-    row = json.loads(line)
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{FILE_NAME}: {key}: not valid JSON ({error}); install peft-advisor again") from error
     del row["key"]
     return from_plain(StepProfile, row, where=f"{FILE_NAME}: {key}")
 
@@ -218,6 +222,13 @@ def _parsed(key: str) -> StepProfile | None:
 @cache
 def _lines() -> Mapping[str, str]:
     try:
-        return {line.split('"', 4)[3]: line for line in read_lines(FILE_NAME)}
+        return {_key_in(line): line for line in read_lines(FILE_NAME)}
     except FileNotFoundError:
         return {}
+
+
+def _key_in(line: str) -> str:
+    parts = line.split('"', 4)
+    if len(parts) < 5 or parts[1] != "key":
+        raise DataError(f"{FILE_NAME}: {printable(line[:40])} does not begin with a key; install peft-advisor again")
+    return parts[3]

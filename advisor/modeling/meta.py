@@ -4,14 +4,15 @@ A config is all that is needed: a row of the catalogue, a local folder with noth
 (then transformers downloads the one file). No code from a model folder is run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from advisor.catalog.base_models import find_config
+from advisor.catalog.base_models import find_base_model, find_config
 from advisor.catalog.tasks import Head
 from advisor.errors import DataError, InputError, UnknownNameError, printable
 from advisor.modeling.base import AUTO_CLASSES
@@ -19,6 +20,7 @@ from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Architecture
 
 Attention = Literal["sdpa", "eager", "flash"]
+_UNMASKED = "unmasked_sdpa"
 _LEARNED_POSITIONS = frozenset({"roberta", "bert", "electra", "distilbert", "gpt2", "gpt_bigcode", "bart", "plbart"})
 ENCODER_TYPES = frozenset({"roberta", "bert", "modernbert", "deberta-v2", "electra", "distilbert", "codesage"})
 
@@ -78,7 +80,9 @@ def read_model_source(name: str) -> ModelSource:
         if name.count("/") != 1 or name.startswith((".", "~", "/")):
             raise
         return _source(name, _load_config(name, name))
-    return _source(name, AutoConfig.for_model(model_type, **values))
+    source = _source(name, AutoConfig.for_model(model_type, **values))
+    # Where a native type stands for a model's own code it may be of another architecture.
+    return replace(source, architecture=find_base_model(name).architecture)
 
 
 def build_on_meta(
@@ -122,7 +126,21 @@ def build_on_meta(
     except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"{printable(source.name)}: cannot be built with a {head} head ({reason})") from error
+    if attention == "flash":
+        _leave_out_masks(model, source.name)
     return model
+
+
+def _leave_out_masks(model: PreTrainedModel, name: str) -> None:
+    """Let transformers call fused attention without a mask, as it calls flash attention on unpadded sequences.
+
+    It writes no mask for an implementation that no mask function is registered for. With "sdpa" it would read whether
+    sequences are packed, which meta tensors cannot tell, and write a mask.
+    """
+    if not model._supports_flash_attn:
+        raise InputError(f"{printable(name)}: {model.config.model_type} models have no flash attention; use sdpa")
+    AttentionInterface.register(_UNMASKED, sdpa_attention_forward)
+    model.set_attn_implementation(_UNMASKED)
 
 
 def depth_of(config: PreTrainedConfig) -> int:

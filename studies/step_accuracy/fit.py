@@ -14,7 +14,7 @@ Sample = tuple[DryRun, Mapping[str, float | None]]
 
 LEAST_CASES = 5
 DEVICE = ("half_efficiency", "fp32_efficiency", "bandwidth_efficiency", "kernel_s", "matmul_s")
-HOST = ("forward_dispatch_s", "backward_dispatch_s", "update_dispatch_s", "launch_s")
+HOST = ("forward_dispatch_s", "backward_dispatch_s", "update_dispatch_s", "list_tensor_s", "launch_s")
 _PULL = 1e-3  # towards the old constants, of no weight where cases speak
 _NOTICED = 1e-4  # change of the error by which a constant is taken to matter
 _MOST_EVALUATIONS = 400

@@ -128,7 +128,8 @@ def _small(model: BaseModel, head: Head) -> Iterator[Wanted]:
     for method, about in METHODS.items():
         if method == "rslora" or not about.supports(model.architecture, head):
             continue
-        for rank, precision in ((1, "bf16"), (4, "fp32")):
+        later = 3 if model.architecture == "encoder-decoder" and method != "lora" else 0
+        for rank, precision in ((1 + later, "bf16"), (4 + later, "fp32")):
             one = {"model": model, "head": head, "method": method, "precision": precision}
             yield Wanted(**one, rank=rank)
             if method in ("lora", "full") and head == "seq2seq-lm" and precision == "bf16":

@@ -76,12 +76,9 @@ def test_the_parts_add_up_and_more_work_never_needs_less(model, method, batch, t
         return estimate_memory(model, method, defaults, head, step, precision, quantization)
 
     one = peak(batch, tokens)
-    parts = (
-        one.weights_bytes, one.gradients_bytes, one.optimizer_bytes, one.activations_bytes, one.logits_bytes,
-        one.overhead_bytes,
-    )  # fmt: skip
-    assert one.peak_memory_bytes == sum(parts)
-    assert all(part >= 0 for part in parts)
+    assert one.peak_memory_bytes == sum(one.breakdown.values())
+    assert one.peak_allocated_bytes <= one.peak_reserved_bytes <= one.peak_memory_bytes
+    assert all(part >= 0 for part in one.breakdown.values())
     assert peak(batch + 1, tokens).peak_memory_bytes > one.peak_memory_bytes
     assert peak(batch, tokens + 8).peak_memory_bytes > one.peak_memory_bytes
 
@@ -108,4 +105,21 @@ def test_full_fine_tuning_needs_sixteen_bytes_a_parameter_and_a_copy():
 def test_the_slack_of_the_allocator_is_a_share_of_what_comes_and_goes():
     one = estimate_memory(LLAMA, "lora", METHODS["lora"].defaults, "causal-lm", STEP, "bf16")
     moving = one.activations_bytes + one.logits_bytes + one.gradients_bytes + one.optimizer_bytes
-    assert one.overhead_bytes == CONTEXT_BYTES + int(ALLOCATOR_SLACK * moving)
+    assert one.fragmentation_bytes == int(ALLOCATOR_SLACK * moving)
+    assert one.context_bytes == CONTEXT_BYTES
+    assert one.peak_reserved_bytes - one.peak_allocated_bytes == one.fragmentation_bytes
+    assert one.peak_memory_bytes - one.peak_reserved_bytes == CONTEXT_BYTES
+
+
+def test_the_adapter_has_a_part_of_its_own_and_full_fine_tuning_none():
+    # Queries 3072 x 3072 and values 3072 x 1024 in 28 layers, two matrices of rank 32 each, in float32.
+    hyperparameters = {**METHODS["lora"].defaults, "r": 32, "target_modules": ["q_proj", "v_proj"]}
+    one = estimate_memory(LLAMA, "lora", hyperparameters, "causal-lm", STEP, "bf16")
+    trained = 28 * 32 * (3072 + 3072 + 3072 + 1024)
+    assert (one.adapter_bytes, one.gradients_bytes, one.optimizer_bytes) == (4 * trained, 4 * trained, 8 * trained)
+    assert estimate_memory(LLAMA, "full", {}, "causal-lm", STEP, "bf16").adapter_bytes == 0
+
+
+def test_a_quantized_base_holds_its_largest_matrix_once_in_16_bits():
+    one = estimate_memory(LLAMA, "lora", METHODS["lora"].defaults, "causal-lm", STEP, "bf16", "4bit")
+    assert one.workspace_bytes == 3072 * 8192 * 2

@@ -1,12 +1,15 @@
 """The GPU queue works the first time a GPU is at hand: every line runs on a CPU at tiny sizes."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
 from studies.gpu import run
+from studies.gpu.entries import step_accuracy
 from studies.gpu.entry import MAX_RESULT_BYTES, Entry, Part, Slot, write_result
+from studies.step_accuracy.cases import Case
 
 
 @pytest.fixture
@@ -66,3 +69,25 @@ def test_the_whole_queue_runs_in_its_smoke_form(tmp_path, capsys):
     encoder = json.loads((tmp_path / "training_end_to_end.encoder-125m.smoke.json").read_text())["measured"]
     assert all("failure" not in trial for trial in encoder["trials"].values())
     assert encoder["trials"]["lora"]["step_s"] > 0
+    check_step_accuracy(tmp_path)
+
+
+def check_step_accuracy(folder: Path) -> None:
+    results = [json.loads(path.read_text())["measured"] for path in folder.glob("step_accuracy.*.smoke.json")]
+    constants = next(result for result in results if "case" not in result)
+    assert constants["launch_s"] > 0
+    assert all(rate > 0 for rate in constants["matmul_flops_per_s"].values())
+    for result in results:
+        if result is constants:
+            continue
+        assert not any("estimate" in name for name in result), "measurements and estimates never share a record"
+        if importlib.util.find_spec("bitsandbytes") is None and Case.of(result["workload"]).needs_bitsandbytes:
+            assert result["not_run"] == "bitsandbytes absent"
+        else:
+            assert result["step_s"] > 0, result["case"]
+
+
+def test_without_a_gpu_nothing_of_full_size_is_built(tmp_path):
+    slot = run.make_slot(run.parse(["--device", "cpu", "--output", str(tmp_path)]))
+    part = next(part for part in step_accuracy.ENTRY.parts if part.name == "qwen7b-lora-checkpointing")
+    assert part.measure(slot)["not_run"] == "needs a CUDA device"

@@ -1,0 +1,1 @@
+"""What one `peft-advisor estimate` costs in time and memory."""

@@ -1,0 +1,1 @@
+"""Ten questions that a user would ask of `peft-advisor estimate`."""
