@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from advisor.candidates import Candidate as Candidate
+    from advisor.dryrun.api import estimate as estimate
     from advisor.errors import AdvisorError as AdvisorError
     from advisor.feasibility import Estimate as Estimate
     from advisor.recommendation import Recommendation as Recommendation
@@ -27,6 +28,7 @@ _HOME = {
     "Recommendation": "advisor.recommendation",
     "SearchSpace": "advisor.search_space",
     "TuningResult": "advisor.result",
+    "estimate": "advisor.dryrun.api",
     "recommend": "advisor.recommendation",
     "tune": "advisor.tuning",
 }

@@ -41,7 +41,7 @@ def test_every_command_line_of_the_readme_parses(words, monkeypatch, tmp_path):
 
 
 def test_ci_runs_exactly_the_test_command_of_the_readme():
-    command = "pip install '.[test]' && pytest"
+    command = "pip install '.[test]' && pytest -n 2"
     assert f"```sh\n{command}\n```" in README
     assert command in (ROOT / ".ci" / "run").read_text()
 

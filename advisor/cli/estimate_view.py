@@ -5,6 +5,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from advisor.catalog.gpus import USABLE_SHARE
 from advisor.feasibility.estimate import PARTS
 from advisor.feasibility.step_time import energy_upper_bound_wh, price
 from advisor.spec import GIB
@@ -120,7 +121,8 @@ def _verdict(answer: "Answer") -> list[str]:
     run = answer.run
     if run.margin_bytes is None or run.usable_bytes is None:
         return ["Name a GPU (--gpu) or its memory (--vram) to learn whether it fits."]
-    where = f"{_gib(run.usable_bytes)} GiB usable" + (f" of the {answer.gpu.name}" if answer.gpu else "")
+    device = f" of the {answer.gpu.name}" if answer.gpu else f" ({100 * USABLE_SHARE:.0f} % of --vram)"
+    where = f"{_gib(run.usable_bytes)} GiB usable{device}"
     lines = []
     if answer.largest is not None:
         limit = f", {_LIMITS[answer.question.searched or 'batch-size']}" if answer.largest.limited else ""

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 
 from advisor.errors import InputError, printable
 
+_PYTHON_WORDS = {"True": True, "False": False, "None": None}
+
 
 def parse_settings(settings: Iterable[str]) -> dict[str, object]:
-    """Read NAME=VALUE pairs; values are JSON, else text, and text with commas is a list of texts.
+    """Read NAME=VALUE pairs; values are JSON, else text, and what has commas is a list of such values.
 
     Raises:
         InputError: A pair has no "=", no name, or a name comes twice.
@@ -25,9 +27,13 @@ def parse_settings(settings: Iterable[str]) -> dict[str, object]:
 
 def _value(text: str) -> object:
     try:
-        return json.loads(text)
-    except ValueError:
-        words = {"True": True, "False": False, "None": None}
-        if text in words:
-            return words[text]
-        return [part.strip() for part in text.split(",") if part.strip()] if "," in text else text
+        return json.loads(text, parse_constant=_not_a_number)
+    except (ValueError, RecursionError):
+        if text in _PYTHON_WORDS:
+            return _PYTHON_WORDS[text]
+        return [_value(part.strip()) for part in text.split(",") if part.strip()] if "," in text else text
+
+
+def _not_a_number(word: str) -> object:
+    """Refuse NaN and the infinities, which Python takes for JSON."""
+    raise ValueError(word)

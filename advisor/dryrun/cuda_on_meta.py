@@ -9,7 +9,8 @@ Choices follow `aten/src/ATen/native/transformers/attention.cpp` and `cuda/sdp_u
 package" (autocast), as of PyTorch 2.13.
 
 Not covered: the cuDNN attention kernel that PyTorch prefers on Hopper for some shapes (same allocations but for its
-plan), nested tensors, autocast's lists of operators that promote to the widest type.
+plan), nested tensors; autocast's lists of operators that promote to the widest type, recurrent cells, and the float16
+softmax and sums whose kernels read 16 bits and write 32: here they take a float32 copy.
 """
 
 from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ alike (tests/dryrun/test_depth.py compares with models built in full).
 
 Not covered: stacks whose layers differ (sliding and full attention in turn, linear attention, mixtures that begin
 with dense layers beyond the first), methods whose parameters outside the layers grow with the depth (prefix tuning),
-gradients that wait from an earlier pass, and temporaries of clipping and optimizer, which only the fused AdamW has none
-of; those are run in full.
+gradients that wait from an earlier pass, and temporaries of optimizers other than the fused AdamW; those are run in
+full.
 """
 
 from collections.abc import Sequence

@@ -93,7 +93,7 @@ def _length(question: Question, source: ModelSource, head: Head, adapter: PeftCo
     if room is not None and room < 1:
         raise InputError(f"{source.name} takes {source.position_limit} tokens, which virtual and new tokens use up")
     if question.seq_length is None:
-        return DEFAULT_LENGTH if room is None else min(DEFAULT_LENGTH, room)
+        return min(DEFAULT_LENGTH, room or source.max_positions or DEFAULT_LENGTH)
     if room is not None and question.seq_length > room:
         beside = f" beside {(source.position_limit or 0) - room} others" if room != source.position_limit else ""
         raise InputError(f"--seq-len: {source.name} takes at most {room} tokens{beside}, not {question.seq_length}")

@@ -11,7 +11,7 @@ No tensor of the autograd graph shows it, so it is computed from the shapes of t
   mem_eff_attention/kernel_backward.h beside it). Up to a head size of 128 the key and value gradients stay in
   registers on devices of compute capability 8.0 and later; elsewhere the kernel takes more than is counted here.
 
-Not covered: split-K workspaces of matrix products; the cuBLAS workspace is a constant of the step (`dryrun.step`).
+Not covered: split-K workspaces of matrix products; the workspace of cuBLAS is a constant (`feasibility.device`).
 """
 
 from typing import Any

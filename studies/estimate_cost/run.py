@@ -33,7 +33,9 @@ import time
 from advisor.dryrun.api import estimate
 for _ in range(3):
     begun = time.perf_counter()
-    estimate("Qwen/Qwen2.5-Coder-7B", {method!r}, seq_length=2048, gpu="RTX 4090", gradient_checkpointing={checkpointed})
+    estimate(
+        "Qwen/Qwen2.5-Coder-7B", {method!r}, seq_length=2048, gpu="RTX 4090", gradient_checkpointing={checkpointed}
+    )
     print(time.perf_counter() - begun)
 """
 WARM_CALLS = {

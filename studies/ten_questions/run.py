@@ -50,8 +50,7 @@ QUESTIONS = (
         commands=(
             "--model microsoft/codebert-base --method full --autocast --drop-outputs --batch-size 16 --gpu 'RTX 3070'"
             " --examples 21000",
-            "--model microsoft/codebert-base --method full --autocast --drop-outputs --gpu 'RTX 3070'"
-            " --max batch-size",
+            "--model microsoft/codebert-base --method full --autocast --drop-outputs --gpu 'RTX 3070' --max batch-size",
         ),
     ),
     Asked(

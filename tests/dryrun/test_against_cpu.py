@@ -27,6 +27,8 @@ from advisor.modeling.base import AUTO_CLASSES
 from advisor.modeling.meta import ModelSource
 from advisor.modeling.quiet import quiet_libraries
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 BATCH_SIZE, SEQ_LENGTH, TARGET_LENGTH = 3, 24, 10
 LAYERS, VIRTUAL_TOKENS = 2, 5
 _TASK_TYPES = {"causal-lm": "CAUSAL_LM", "sequence-classification": "SEQ_CLS", "seq2seq-lm": "SEQ_2_SEQ_LM"}

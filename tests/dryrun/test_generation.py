@@ -98,9 +98,7 @@ def test_evaluation_by_loss_takes_what_it_takes_for_real(family):
     assert found == pytest.approx(real(asked, inference)[0], rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("batch", "length", "new_tokens"), [(3, 24, 1), (3, 24, 2), (2, 100, 4), (8, 10, 100), (4, 5, 60)]
-)
+@pytest.mark.parametrize(("batch", "length", "new_tokens"), [(3, 24, 1), (2, 100, 3), (8, 10, 60)])
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_generation_takes_what_it_takes_for_real(family, batch, length, new_tokens):
     asked, inference = asked_for(family), Inference(batch_size=batch, seq_length=length, new_tokens=new_tokens)
