@@ -80,7 +80,8 @@ def _is_choice(value: object, choice: object) -> bool:
 def _described(hint: Any) -> str:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_described(one) for one in get_args(hint)))
+        # Python remembers equal unions in the order first written anywhere, so the order says nothing.
+        return " or ".join(sorted({_described(one) for one in get_args(hint)}, key=lambda word: (word == "null", word)))
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(hint))
     kind = origin or hint

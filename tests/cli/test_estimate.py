@@ -1,6 +1,7 @@
 """`peft-advisor estimate` as a command, on folders that hold nothing but the config.json of a tiny model."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.cli.test_cli import run
 from tests.model_folders import CONFIGS, adapter_file, config_folder
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 KEYS = {
     "peak_allocated_bytes", "peak_reserved_bytes", "peak_memory_bytes", "breakdown", "step_time_s",
     "tokens_per_s",
@@ -202,6 +204,17 @@ def test_what_does_not_fit_is_said_plainly_with_a_way_out(capsys):
 def test_the_same_command_prints_the_same_bytes(capsys):
     line = "--model t5 --method lora --gpu A100 --examples 1000 --price-per-hour 2"
     assert estimate(capsys, line) == estimate(capsys, line)
+
+
+def test_the_readme_shows_what_the_command_prints(capsys):
+    command, output = re.search(
+        r"```sh\npeft-advisor (estimate [^\n]*)\n```\n\n```text\n(.*?)```",
+        README.read_text(encoding="utf-8"),
+        re.DOTALL,
+    ).groups()
+    code, out, err = run(capsys, *shlex.split(command))
+    assert (code, err) == (0, "")
+    assert out == output
 
 
 def test_the_choices_are_those_of_the_library():

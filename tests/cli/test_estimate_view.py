@@ -29,7 +29,8 @@ def answer(tmp_path, monkeypatch) -> Answer:
     estimate = Estimate(
         peak_memory_bytes=int(10.5 * GIB), peak_reserved_bytes=10 * GIB, peak_allocated_bytes=9 * GIB, basis="dry run",
         weights_bytes=6 * GIB, adapter_bytes=1024, gradients_bytes=0, optimizer_bytes=0,
-        activations_bytes=3 * GIB - 1024, logits_bytes=0, workspace_bytes=0, fragmentation_bytes=GIB,
+        activations_bytes=3 * GIB - 1024, logits_bytes=0,
+        workspace_bytes=0, fragmentation_bytes=GIB,
         context_bytes=GIB // 2, trainable_params=1_000, step_time_s=0.5,
     )  # fmt: skip
     workload = Workload(

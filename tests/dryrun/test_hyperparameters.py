@@ -53,7 +53,7 @@ def test_right_values_pass(config_class, values):
         (LoraConfig, {"use_dora": 1}, "must be true or false"),
         (LoraConfig, {"bias": "some"}, "must be one of none, all, lora_only"),
         (LoraConfig, {"init_lora_weights": "magic"}, "one of gaussian"),
-        (LoraConfig, {"target_modules": 5}, "must be text or a list or null"),
+        (LoraConfig, {"target_modules": 5}, "must be a list or text or null"),
         (LoraConfig, {"rank_pattern": [1]}, "must be a mapping or null"),
         (PrefixTuningConfig, {"num_virtual_tokens": "ten"}, "must be a whole number"),
         (PrefixTuningConfig, {"num_virtual_tokens": 10**9}, "must be from 1 to"),

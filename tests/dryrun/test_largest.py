@@ -1,84 +1,132 @@
-"""The search for the largest value that fits, on memory curves known in closed form."""
+"""The search for the largest value that fits, with a dry run whose memory is known."""
 
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from advisor.dryrun.estimate import DryRun
-from advisor.dryrun.largest import largest_that_fits
+from advisor.dryrun.largest import Largest, largest_that_fits
 from advisor.errors import InfeasibleBudgetError
 from advisor.feasibility.estimate import Estimate
 
-USABLE = 10_000_000
+MIB = 2**20
 
 
-def runs_of(memory: Callable[[int], int]) -> Callable[[int], DryRun]:
-    """Return dry runs whose peak is a function of the value."""
-
-    def run(value: int) -> DryRun:
-        parts = dict.fromkeys(
-            (
-                "weights_bytes", "adapter_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes",
-                "logits_bytes", "workspace_bytes", "fragmentation_bytes", "context_bytes",
-            ),
-            0,
-        )  # fmt: skip
-        peak = memory(value)
-        return DryRun(
-            estimate=Estimate(
-                peak_memory_bytes=peak, peak_reserved_bytes=peak, peak_allocated_bytes=peak, basis="test",
-                trainable_params=1, **parts,
-            ),
-            total_params=1, tokens_per_step=value, usable_bytes=USABLE,
-        )  # fmt: skip
-
-    return run
+def run_of(peak_bytes: int, usable_bytes: int | None) -> DryRun:
+    parts = dict.fromkeys(
+        (
+            "adapter_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "logits_bytes",
+            "workspace_bytes", "fragmentation_bytes", "context_bytes",
+        ),
+        0,
+    )  # fmt: skip
+    estimate = Estimate(
+        peak_memory_bytes=peak_bytes, peak_reserved_bytes=peak_bytes, peak_allocated_bytes=peak_bytes, basis="test",
+        weights_bytes=peak_bytes, trainable_params=1, **parts,
+    )  # fmt: skip
+    return DryRun(estimate=estimate, total_params=1, tokens_per_step=1, usable_bytes=usable_bytes)
 
 
-@pytest.mark.parametrize(
-    ("memory", "limit", "largest"),
-    [
-        (lambda value: 1_000_000 + 100_000 * value, 8192, 90),
-        (lambda value: 1_000_000 + 100_001 * value, 8192, 89),
-        (lambda value: 9_999_999 + value, 8192, 1),
-        (lambda value: 5_000_000 + value * value, 131_072, 2236),  # sqrt(5e6) = 2236.07
-        (lambda value: 1_000_000 + 3 * value + value * value // 50, 131_072, 21_138),  # 0.02 x^2 + 3 x = 9e6
-        (lambda value: 1_000_000 + 2_000_000 * (value // 100), 8192, 499),  # steps, as an allocator makes them
-        (lambda value: 8_000_000 if value < 77 else 20_000_000, 8192, 76),  # nothing to interpolate
-    ],
-)
-def test_it_is_found_exactly(memory, limit, largest):
-    found = largest_that_fits(runs_of(memory), limit=limit, name="batch-size")
-    assert found.value == largest
-    assert memory(largest) <= USABLE < memory(largest + 1)
-    assert found.run.estimate.peak_memory_bytes == memory(largest)
-    assert not found.limited
+def search(memory: Callable[[int], int], usable: int, limit: int = 10_000) -> tuple[Largest, list[int]]:
+    asked: list[int] = []
+
+    def dry_run(value: int) -> DryRun:
+        asked.append(value)
+        return run_of(memory(value), usable)
+
+    return largest_that_fits(dry_run, limit=limit, name="batch-size"), asked
 
 
-@pytest.mark.parametrize(
-    ("memory", "most"),
-    [
-        (lambda value: 1_000_000 + 100_000 * value, 6),
-        (lambda value: 1_000_000 + 3 * value + value * value // 50, 24),
-        (lambda value: 8_000_000 if value < 77 else 20_000_000, 24),
-    ],
-)
-def test_it_takes_few_runs(memory, most):
-    assert largest_that_fits(runs_of(memory), limit=131_072, name="seq-len").n_runs <= most
+def by_trial(memory: Callable[[int], int], usable: int, limit: int) -> int:
+    return max(value for value in range(1, limit + 1) if memory(value) <= usable)
 
 
-def test_the_limit_is_said_to_be_one():
-    found = largest_that_fits(runs_of(lambda value: value), limit=512, name="seq-len")
-    assert (found.value, found.limited) == (512, True)
+@pytest.mark.parametrize(("base", "slope", "usable"), [(1000, 7, 9999), (0, 1, 64), (500, 300, 800), (10, 10, 10**6)])
+def test_a_straight_line_is_solved_to_the_last_byte(base, slope, usable):
+    found, asked = search(lambda value: base + slope * value, usable)
+    assert found.value == min(10_000, (usable - base) // slope)
+    assert found.run.peak_memory_bytes == base + slope * found.value
+    assert found.n_runs == len(asked) == len(set(asked))
+
+
+def test_few_runs_are_needed():
+    found, asked = search(lambda value: 3_000_000 + 12_345 * value, 80_000_000, limit=8192)
+    assert found.value == (80_000_000 - 3_000_000) // 12_345 == 6237
+    assert len(asked) <= 8
+
+
+@given(
+    base=st.integers(0, 10**6), slope=st.integers(1, 10**5), square=st.integers(0, 100), usable=st.integers(1, 10**8),
+    step=st.sampled_from([1, 2, 512, 4096]), limit=st.integers(1, 3000),
+)  # fmt: skip
+def test_steps_and_curves_end_at_the_same_place_as_trying_every_value(base, slope, square, usable, step, limit):
+    def memory(value: int) -> int:
+        return -(-(base + slope * value + square * value * value) // step) * step
+
+    if memory(1) > usable:
+        with pytest.raises(InfeasibleBudgetError):
+            search(memory, usable, limit)
+        return
+    found, asked = search(memory, usable, limit)
+    assert found.value == by_trial(memory, usable, limit)
+    assert found.limited == (found.value == limit)
+    assert max(asked) <= limit
+
+
+@given(seed=st.integers(0, 10**6), usable=st.integers(2 * MIB, 100 * MIB))
+def test_where_memory_jumps_up_and_down_the_answer_fits_and_the_next_value_does_not(seed, usable):
+    def memory(value: int) -> int:
+        return value * MIB + (seed * 2654435761 ^ value * 40503) % (2 * MIB)
+
+    if memory(1) > usable:
+        return
+    found, _ = search(memory, usable, limit=500)
+    assert memory(found.value) <= usable
+    assert found.limited or memory(found.value + 1) > usable
+
+
+def test_memory_that_does_not_grow_reaches_the_limit():
+    found, asked = search(lambda _: 5, 10, limit=1000)
+    assert (found.value, found.limited) == (1000, True)
+    assert len(asked) <= 12
 
 
 def test_a_limit_of_one_needs_one_run():
-    found = largest_that_fits(runs_of(lambda value: value), limit=1, name="rank")
-    assert (found.value, found.limited, found.n_runs) == (1, True, 1)
+    found, asked = search(lambda value: value, 10, limit=1)
+    assert (found.value, found.limited, found.n_runs, asked) == (1, True, 1, [1])
 
 
-def test_what_never_fits_says_what_it_takes_and_what_to_try():
-    with pytest.raises(InfeasibleBudgetError, match=r"not even batch-size 1 fits: .*Try another card$"):
+def test_when_nothing_fits_the_message_says_what_it_takes_and_what_to_try():
+    with pytest.raises(
+        InfeasibleBudgetError, match=r"not even batch-size 1 fits: it takes 5\.0 GiB of 2\.5 GiB usable$"
+    ):
+        search(lambda _: 5 * 2**30, 5 * 2**29)
+    with pytest.raises(InfeasibleBudgetError, match=r"2\.5 GiB usable\. Try another card$"):
         largest_that_fits(
-            runs_of(lambda value: 20_000_000), limit=8, name="batch-size", advice=lambda run: "Try another card."
+            lambda _: run_of(5 * 2**30, 5 * 2**29), limit=8, name="batch-size", advice=lambda _: "Try another card."
         )
+
+
+@pytest.mark.parametrize(
+    ("memory", "largest"),
+    [
+        (lambda value: 5_000_000 + value * value, 2236),  # the root of 5e6 is 2236.07
+        (lambda value: 1_000_000 + 3 * value + value * value // 50, 21_138),  # 0.02 x^2 + 3 x = 9e6
+        (lambda value: 8_000_000 if value < 77 else 20_000_000, 76),  # nothing to interpolate
+    ],
+)
+def test_where_memory_is_no_line_halving_keeps_the_runs_few(memory, largest):
+    found, asked = search(memory, 10_000_000, limit=131_072)
+    assert found.value == largest
+    assert len(asked) <= 24
+
+
+def test_an_exact_fit_fits():
+    assert search(lambda value: 100 * value, 300)[0].value == 3
+
+
+def test_a_dry_run_without_a_device_is_a_mistake_of_the_program():
+    with pytest.raises(ValueError, match="knows no device"):
+        largest_that_fits(lambda _: run_of(1, None), limit=3, name="rank")

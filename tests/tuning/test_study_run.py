@@ -209,9 +209,11 @@ def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_
     # Beside the context LoRA 2 GiB, (IA)3 3 GiB: measured 3 for every 2 estimated, so (IA)3 would take 4.5.
     sizes = {"lora": 2 * GIB, "ia3": 3 * GIB}
     estimator = lambda candidate, step: replace(  # noqa: E731
-        fixtures.estimate(), peak_memory_bytes=sizes[candidate.method] + CONTEXT_BYTES
+        fixtures.estimate(),
+        peak_memory_bytes=sizes[candidate.method] + CONTEXT_BYTES,
+        peak_reserved_bytes=sizes[candidate.method],
     )
-    monkeypatch.setattr("advisor.tuning.study_run.estimator_for", lambda task: estimator)
+    monkeypatch.setattr("advisor.tuning.study_run.estimator_for", lambda task, device: estimator)
     events = []
     result = prepare(request(inputs, tmp_path / "run", n_trials=6, max_steps=2)).finish(events.append)
     texts = [event.text for event in events if isinstance(event, StageStarted)]
