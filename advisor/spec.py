@@ -9,6 +9,11 @@ Preference = Literal["quality", "memory", "speed"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Quantization = Literal["4bit", "8bit"]
 Architecture = Literal["encoder-only", "encoder-decoder", "decoder-only"]
+OptimizerName = Literal[
+    "adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "paged-adamw-32bit", "adafactor", "sgd", "sgd-momentum"
+]
+Attention = Literal["sdpa", "eager", "flash"]
+Searched = Literal["batch-size", "seq-len", "rank"]
 
 GIB = 1024**3
 

@@ -9,6 +9,8 @@ from typing import Any
 from peft import PeftConfig
 
 from advisor.dryrun.peft_methods import config_from_dict
+from advisor.dryrun.workload import Workload
+from advisor.modeling.meta import read_model_source
 
 COMPARISON = Path(__file__).parents[1] / "knowledge" / "peft_method_comparison.csv"
 
@@ -22,6 +24,23 @@ def adapter_of_row(row: Any) -> PeftConfig | None:
     settings.pop("rank_pattern", None)  # AdaLoRA's ranks at the end of training; memory is highest before
     settings["task_type"] = settings.get("task_type") or "CAUSAL_LM"
     return config_from_dict(settings, source=str(row.experiment))
+
+
+def workload_of_row(row: Any, length: int) -> Workload:
+    """Return the training step of a published run.
+
+    Args:
+        row: Of the table.
+        length: Tokens that all sequences are padded to, which is not published.
+
+    Raises:
+        AdvisorError: The library refuses its model or adapter.
+    """
+    return Workload(
+        source=read_model_source(row.base_model), head="causal-lm", peft_config=adapter_of_row(row),
+        batch_size=int(row.batch_size), seq_length=length, gradient_checkpointing=bool(row.use_gc),
+        autocast=bool(row.use_amp),
+    )  # fmt: skip
 
 
 def signed_errors(rows: Sequence[Mapping[str, Any]], estimated: str, measured: str) -> list[float]:

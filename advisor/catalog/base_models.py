@@ -5,12 +5,14 @@ memory (`unverified_fields`), and those are None here.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from advisor.catalog.files import read_rows
+from advisor.catalog.positions import usable_positions
 from advisor.catalog.shapes import Shape, read_shape
 from advisor.errors import DataError, UnknownNameError, printable
 from advisor.spec import Architecture
@@ -21,11 +23,12 @@ TRAIT_NOTES: dict[Trait, str] = {
     "gated": "the hub asks for an account and an agreement before the download",
     "remote-code": "its repository runs its own code when loaded, which this tool keeps off",
     "multimodal": "a text decoder inside a vision or audio checkpoint",
-    "mixture-of-experts": "a mixture of experts, whose fused expert weights adapters on linear layers do not reach",
+    "mixture-of-experts": "a mixture of experts; most PEFT methods do not reach its fused expert weights",
     "linear-attention": "layers of linear attention, which the memory estimate takes for full attention",
     "post-trained": "already instruction-tuned; no base checkpoint was published or seen",
 }
 
+_PATH_LENGTH = 300  # characters of a path in a message
 _MIXTURES = {"deepseek_v2", "qwen3_moe", "qwen3_next", "gpt_oss", "mixtral"}
 _ARCHITECTURES: dict[str, Architecture] = {
     "roberta": "encoder-only", "bert": "encoder-only", "modernbert": "encoder-only", "deberta-v2": "encoder-only",
@@ -124,7 +127,7 @@ def base_model_from_folder(folder: Path) -> BaseModel:
         DataError: The file is missing, not JSON, or lacks a size.
     """
     path = folder / "config.json"
-    config = _read_config(path)
+    config = read_config(path)
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise DataError(f"{path}: no model_type; this is not the config.json of a transformers model")
@@ -135,44 +138,44 @@ def base_model_from_folder(folder: Path) -> BaseModel:
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from error
     return BaseModel(
-        hf_id=str(folder), family=folder.name, architecture=_architecture_of(model_type, config), model_type=model_type,
+        hf_id=str(folder), family=folder.name, architecture=architecture_of(model_type, config), model_type=model_type,
         params=_count_parameters(folder) or shape.parameters, shape=shape,
-        context_length=_usable_positions(model_type, shape), traits=_local_traits(model_type, config), local=True,
+        context_length=usable_positions(model_type, shape.positions, config.get("pad_token_id")),
+        traits=_local_traits(model_type, config), local=True,
     )  # fmt: skip
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the values of a config.json.
+
+    Raises:
+        DataError: The file is missing, cannot be read, or does not hold a JSON object.
+    """
+    shown = printable(str(path), limit=_PATH_LENGTH)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{path}: not found; a model folder needs a config.json") from error
+        raise DataError(f"{shown}: not found; a model folder needs the config.json of a transformers model") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{shown}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from error
+        raise DataError(f"{shown}: not valid JSON ({error})") from error
     if not isinstance(config, dict):
-        raise DataError(f"{path}: expected an object with the model's sizes")
+        raise DataError(f"{shown}: is not the config.json of a transformers model, which is one JSON object")
     return config
 
 
-def _architecture_of(model_type: str, config: dict[str, Any]) -> Architecture:
+def architecture_of(model_type: str, config: Mapping[str, Any]) -> Architecture:
+    """Return the architecture of a model type, some of which come as encoders or as decoders."""
     if config.get("is_encoder_decoder"):
         return "encoder-decoder"
-    if model_type in ("roberta", "bert") and config.get("is_decoder"):
-        return "decoder-only"
-    return _ARCHITECTURES.get(model_type, "decoder-only")
+    usual = _ARCHITECTURES.get(model_type, "decoder-only")
+    return "decoder-only" if usual == "encoder-only" and config.get("is_decoder") else usual
 
 
 def _local_traits(model_type: str, config: dict[str, Any]) -> tuple[Trait, ...]:
     traits: list[Trait] = ["remote-code"] if "auto_map" in config else []
     return (*traits, "mixture-of-experts") if model_type in _MIXTURES else tuple(traits)
-
-
-def _usable_positions(model_type: str, shape: Shape) -> int | None:
-    # RoBERTa counts positions from padding_idx + 1 = 2, so 514 rows hold 512 tokens. T5's positions are relative.
-    if model_type == "roberta" and shape.positions:
-        return shape.positions - 2
-    return shape.positions
 
 
 def _count_parameters(folder: Path) -> int | None:

@@ -116,6 +116,18 @@ def derived_values(method: str, values: Mapping[str, Scalar]) -> dict[str, Scala
     return {}
 
 
+def restrictions(method: str, model_type: str) -> dict[str, Scalar] | None:
+    """Return hyperparameters that a method must have on a base model of this type; None where the two do not work.
+
+    PEFT adapts fused experts as whole parameters when all linear layers are targeted. Dropout would fall between the
+    parameter and its low-rank change, and DoRA needs the norm of each layer's weight, so it refuses both
+    (`ParamWrapper` in peft/tuners/lora/layer.py, PEFT 0.21).
+    """
+    if model_type not in ADAPTED_EXPERTS or method not in _LORA_FAMILY:
+        return {}
+    return None if method == "dora" else {"lora_dropout": 0.0}
+
+
 def _hint(name: str) -> str:
     if name in _QUANTIZED_NAMES:
         return f"{name} is {_QUANTIZED_NAMES[name]} on a base model with quantization 4bit"
@@ -127,6 +139,15 @@ _IA3_MODEL_TYPES = frozenset({
     "bart", "bert", "bloom", "deberta", "deberta-v2", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_bigcode",
     "gpt_neo", "gpt_neox", "gptj", "llama", "llama4", "mistral", "mixtral", "mt5", "opt", "phi", "qwen2", "qwen3",
     "roberta", "t5", "RefinedWeb", "RefinedWebModel",
+})  # fmt: skip
+_LORA_FAMILY = frozenset({"lora", "rslora", "dora"})
+# Mixtures whose experts transformers 5 stores as whole parameters under names that PEFT 0.21 translates the old names
+# of linear layers into; those of other mixtures are left alone. A test compares with the tables of both.
+ADAPTED_EXPERTS = frozenset({
+    "afmoe", "beam", "cohere2_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots1", "ernie4_5_moe", "exaone_moe",
+    "flex_olmo", "glm4_moe", "glm4_moe_lite", "glm4v_moe", "glm_moe_dsa", "hunyuan_v1_moe", "longcat_flash", "mellum",
+    "minimax", "minimax_m2", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_omni_moe",
+    "qwen3_omni_moe_text", "qwen3_omni_moe_thinker", "solar_open",
 })  # fmt: skip
 _QUANTIZED_NAMES = {"qlora": "lora", "qdora": "dora"}
 

@@ -13,11 +13,8 @@ from advisor.catalog.tasks import Head
 from advisor.cli.estimate_view import as_json, render
 from advisor.cli.settings import parse_settings
 from advisor.errors import InputError
+from advisor.spec import Attention, OptimizerName, Quantization, Searched
 
-OPTIMIZERS = (
-    "adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "paged-adamw-32bit", "adafactor", "sgd", "sgd-momentum"
-)  # fmt: skip
-SEARCHED = ("batch-size", "seq-len", "rank")
 _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
 
 
@@ -67,12 +64,12 @@ _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
 @click.option("--precision", type=click.Choice(["bf16", "fp16", "fp32"]), help="Arithmetic; bf16 where the GPU has it.")
 @click.option(
     "--quantization",
-    type=click.Choice(["4bit", "8bit"]),
+    type=click.Choice(get_args(Quantization)),
     help="Storage of the frozen base: NF4 with double quantization, or LLM.int8.",
 )
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True)
+@click.option("--optimizer", type=click.Choice(get_args(OptimizerName)), default="adamw", show_default=True)
 @click.option("--gradient-checkpointing", is_flag=True, help="Compute layers anew in the backward pass.")
-@click.option("--attention", type=click.Choice(["sdpa", "eager", "flash"]), default="sdpa", show_default=True)
+@click.option("--attention", type=click.Choice(get_args(Attention)), default="sdpa", show_default=True)
 @click.option(
     "--autocast", is_flag=True, help="Forward pass under torch.autocast, as `tune` and the Trainer's bf16=True do."
 )
@@ -95,7 +92,7 @@ _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
 )
 @click.option("--examples", type=int, metavar="N", help="Examples of the training split, for the time of an epoch.")
 @click.option("--price-per-hour", type=float, metavar="PRICE", help="Price of the GPU, for the cost of an epoch.")
-@click.option("--max", "searched", type=click.Choice(SEARCHED), help="Find the largest value that fits.")
+@click.option("--max", "searched", type=click.Choice(get_args(Searched)), help="Find the largest value that fits.")
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
 def command(**options: Any) -> None:
     """Estimate peak memory and step time of a training step, without a GPU.

@@ -11,7 +11,7 @@ from advisor.feasibility.step_time import energy_upper_bound_wh, price
 from advisor.spec import GIB
 
 if TYPE_CHECKING:
-    from advisor.dryrun import Answer
+    from advisor.dryrun.answers import Answer
 
 SCHEMA_VERSION = 1
 _WIDTH = 100

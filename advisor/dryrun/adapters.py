@@ -9,7 +9,7 @@ from peft import PeftConfig
 from transformers import PreTrainedTokenizerBase
 
 from advisor.candidates import Candidate
-from advisor.catalog.methods import Method
+from advisor.catalog.methods import Method, restrictions
 from advisor.catalog.tasks import Head
 from advisor.dryrun.hyperparameters import check_values, shown
 from advisor.dryrun.peft_methods import config_from_file
@@ -46,11 +46,12 @@ def adapter_of_method(
     _check_training({name: value for name, value in hyperparameters.items() if name not in own})
     if method.slug in BUILDERS:
         check_values(BUILDERS[method.slug][1], own, "--set")
+    demanded = restrictions(method.slug, source.config.model_type) or {}
     candidate = Candidate(
         base_model=source.name,
         architecture=source.architecture,
         method=method.slug,
-        hyperparameters={**method.hyperparameters(source.architecture), **own, **_ANY_RATE},
+        hyperparameters={**method.hyperparameters(source.architecture), **demanded, **own, **_ANY_RATE},
     )
     return build_config(candidate, _stand_in(source, head))
 

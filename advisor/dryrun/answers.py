@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from advisor.catalog.base_models import find_base_model
 from advisor.catalog.gpus import Gpu
 from advisor.dryrun.estimate import DryRun, estimate_workload
 from advisor.dryrun.generation import Inference
@@ -13,12 +15,21 @@ from advisor.dryrun.largest import Largest, largest_that_fits
 from advisor.dryrun.question import Question
 from advisor.dryrun.relief import relief
 from advisor.dryrun.workload import Workload
-from advisor.errors import AdvisorError, InputError, printable
+from advisor.errors import AdvisorError, InputError, UnknownNameError, printable
 from advisor.feasibility.estimate import Estimate
+from advisor.feasibility.memory import Step
+from advisor.feasibility.stored import BASIS as STORED
+from advisor.feasibility.stored import estimate_step
 from advisor.modeling.meta import hidden_size
 from advisor.modeling.quiet import quiet_libraries
+from advisor.spec import GIB
 
 _LARGEST_BATCH, _LONGEST = 8192, 131_072
+_BYTES_IN_16_BITS = 2
+_NOT_SMALLER = (
+    "Quantization makes this model no smaller: bitsandbytes stores linear layers alone in few bits, and PEFT casts the "
+    "rest, such as the experts of a mixture, to float32; without --quantization the weights take less."
+)
 _CLOSE_CALL = 0.03  # share of the device; estimates are off by a few per cent
 # Methods whose `r` is not what their memory grows with.
 _NO_RANK = frozenset({"ADALORA", "ADAMSS", "OFT", "TINYLORA"})
@@ -108,7 +119,7 @@ def answer(question: Question, *, gpu: Gpu | None = None, usable_gib: float | No
         make, limit = _searched(question, workload)
         largest = largest_that_fits(
             lambda value: run(make(value)), limit=limit, name=question.searched,
-            advice=lambda smallest: relief(make(1), smallest),
+            advice=lambda smallest: relief(make(1), smallest), expected=_expected(question, workload, gpu, usable_gib),
         )  # fmt: skip
         workload, done = make(largest.value), largest.run
     return Answer(
@@ -168,11 +179,51 @@ def _searched(question: Question, workload: Workload) -> tuple[Callable[[int], W
     return with_rank, hidden_size(workload.source.config)
 
 
+def _expected(
+    question: Question, workload: Workload, gpu: Gpu | None, usable_gib: float | None
+) -> Callable[[int], int] | None:
+    """Return what the stored profile of this step leaves of the device for a value; None where none is stored.
+
+    Profiles are of the step that `tune` runs. Another optimizer or the outputs that a loop keeps move their answer by
+    a little, which the search corrects; where evaluation or the squares of eager attention decide, they are no guide.
+    """
+    method, searched = question.method, question.searched
+    usable = usable_gib if usable_gib is not None else gpu.usable_gib if gpu is not None else None
+    if method is None or usable is None or question.eval_batch_size or question.new_tokens:
+        return None
+    if workload.attention == "eager" or Path(question.model).expanduser().is_dir():
+        return None
+    try:
+        model = find_base_model(question.model)
+    except UnknownNameError:
+        return None
+
+    def margin(value: int) -> int | None:
+        batch = value if searched == "batch-size" else workload.batch_size
+        step = Step(
+            batch_size=batch * workload.pack_size,
+            source_tokens=value if searched == "seq-len" else workload.seq_length,
+            target_tokens=workload.target_length,
+        )
+        size = {"r": value} if searched == "rank" else {}
+        found = estimate_step(
+            model, method.slug, {**question.hyperparameters, **size}, workload.head, step, workload.precision,
+            workload.quantization, gradient_checkpointing=workload.gradient_checkpointing,
+            accumulation=workload.accumulation, gpu=gpu,
+        )  # fmt: skip
+        return int(usable * GIB) - found.peak_memory_bytes if found is not None and found.basis == STORED else None
+
+    return None if margin(1) is None else lambda value: margin(value) or 0
+
+
 def _notes(workload: Workload, run: DryRun) -> tuple[str, ...]:
     notes = []
     positions = workload.source.max_positions
     if workload.source.position_limit is None and positions is not None and workload.seq_length > positions:
         notes.append(f"The model was made for sequences of at most {positions} tokens.")
+    base_params = run.total_params - run.estimate.trainable_params
+    if workload.quantization is not None and run.estimate.weights_bytes > _BYTES_IN_16_BITS * base_params:
+        notes.append(_NOT_SMALLER)
     if run.time_unknown:
         notes.append(f"{run.time_unknown}.")
     if run.margin_bytes is not None and run.usable_bytes and 0 <= run.margin_bytes < _CLOSE_CALL * run.usable_bytes:

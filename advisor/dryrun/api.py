@@ -9,14 +9,12 @@ from advisor.catalog.gpus import usable_gib as usable_gib_of
 from advisor.catalog.methods import resolve_method
 from advisor.catalog.tasks import Head
 from advisor.dryrun.hub import config_from_hub
-from advisor.dryrun.question import Question, Searched, is_on_hub, known_model
+from advisor.dryrun.question import Question, is_on_hub, known_model
 from advisor.errors import InputError
-from advisor.spec import Budget, Precision, Quantization
+from advisor.spec import Attention, Budget, OptimizerName, Precision, Quantization, Searched
 
 if TYPE_CHECKING:
     from advisor.dryrun.answers import Answer
-    from advisor.dryrun.workload import OptimizerName
-    from advisor.modeling.meta import Attention
 
 _DEFAULT_METHOD = "lora"
 
@@ -36,9 +34,9 @@ def estimate(
     n_labels: int = 2,
     precision: Precision | None = None,
     quantization: Quantization | None = None,
-    optimizer: "OptimizerName" = "adamw",
+    optimizer: OptimizerName = "adamw",
     gradient_checkpointing: bool = False,
-    attention: "Attention" = "sdpa",
+    attention: Attention = "sdpa",
     accumulation: int = 1,
     pack_size: int = 1,
     autocast: bool = False,

@@ -5,16 +5,18 @@ byte per number, and autocast inserts casts. On meta it would take the generic p
 function mode sits above autograd, so that what is saved for the backward pass is that of the real path too.
 
 Choices follow `aten/src/ATen/native/transformers/attention.cpp` and `cuda/sdp_utils.cpp` (attention),
-`aten/src/ATen/native/Dropout.cpp` (dropout) and the operator lists on PyTorch's page "Automatic Mixed Precision
-package" (autocast), as of PyTorch 2.13.
+`aten/src/ATen/native/Dropout.cpp` (dropout), `aten/src/ATen/native/GroupedMMUtils.h` (products of a mixture's experts)
+and the operator lists on PyTorch's page "Automatic Mixed Precision package" (autocast), as of PyTorch 2.13.
 
 Not covered: the cuDNN attention kernel that PyTorch prefers on Hopper for some shapes (same allocations but for its
-plan), nested tensors; autocast's lists of operators that promote to the widest type, recurrent cells, and the float16
-softmax and sums whose kernels read 16 bits and write 32: here they take a float32 copy.
+plan), nested tensors; experts on devices before compute capability 8.0, where transformers has a product of its own
+whose backward pass writes gradients of frozen experts too; autocast's lists of operators that promote to the widest
+type, recurrent cells, and the float16 softmax and sums whose kernels read 16 bits and write 32: here they take a
+float32 copy.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Self
 
 import torch
@@ -24,12 +26,15 @@ from torch.overrides import TorchFunctionMode
 _aten = torch.ops.aten
 _ALIGNMENT = 8  # numbers; attention kernels read masks and heads in such groups
 _LARGEST_FLASH_HEAD = 256
+_ALIGNED_BYTES = 16  # rows of a grouped product begin at multiples of it
 
 Call = Callable[..., Any]
 
 
 class CudaOnMeta(TorchFunctionMode):
     """Redirects attention and dropout to CUDA's kernels, and casts as `torch.autocast("cuda", dtype)` would.
+
+    Grouped products, which PyTorch lets meta tensors do in bfloat16 only, take all types that CUDA takes.
 
     Attributes:
         autocast_dtype: Type that autocast computes in where it is on.
@@ -43,9 +48,13 @@ class CudaOnMeta(TorchFunctionMode):
         self.flash = flash
         self._casting = False
         self._cast_weights: dict[int, torch.Tensor] = {}
+        self._shape_rules = ExitStack()
 
     def __enter__(self) -> Self:
         """Take CUDA's paths within the block."""
+        # Below autograd, where gradients of grouped products are computed, no function mode sees the operator.
+        library = self._shape_rules.enter_context(torch.library._scoped_library("aten", "IMPL", "Meta"))
+        library.impl("_grouped_mm", grouped_product, allow_override=True)
         _ACTIVE.append(self)
         super().__enter__()
         return self
@@ -54,6 +63,7 @@ class CudaOnMeta(TorchFunctionMode):
         """Back to the paths of the meta device."""
         super().__exit__(*raised)
         _ACTIVE.pop()
+        self._shape_rules.close()
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -171,6 +181,35 @@ def attention(
     return _aten._scaled_dot_product_efficient_attention(
         query, key, value, bias, needs_sum, dropout_p, is_causal, scale=scale
     )[0]
+
+
+def grouped_product(
+    mat_a: torch.Tensor,
+    mat_b: torch.Tensor,
+    offs: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Return what CUDA's grouped product allocates: the result, its rows padded to 16 bytes.
+
+    A matrix is cut into groups along its rows or columns, or there is one matrix per group (a third dimension in
+    front): tokens by experts, gradients of tokens by experts, or tokens by tokens for the gradients of experts.
+
+    Args:
+        mat_a: (rows, inner) or (groups, rows, inner).
+        mat_b: (inner, columns) or (groups, inner, columns).
+        offs: Where each group ends, (groups,); None where both have three dimensions.
+        bias: Not supported by PyTorch yet.
+        out_dtype: Type of the result, None for that of `mat_a`.
+    """
+    rows, columns = mat_a.shape[-2], mat_b.shape[-1]
+    dtype = out_dtype or mat_a.dtype
+    group = _ALIGNED_BYTES // dtype.itemsize
+    padded = -(-columns // group) * group
+    if mat_a.dim() != mat_b.dim():
+        return mat_a.new_empty(rows, padded, dtype=dtype)[:, :columns]
+    n_groups = mat_a.shape[0] if offs is None else offs.shape[0]
+    return mat_a.new_empty(n_groups, rows, padded, dtype=dtype)[..., :columns]
 
 
 def _bias(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:

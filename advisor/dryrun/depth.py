@@ -14,11 +14,11 @@ full.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from advisor.dryrun.regions import Region
 from advisor.dryrun.step import StepTrace
 from advisor.dryrun.tracker import Block, Category, Phase
 from advisor.errors import AdvisorError
@@ -71,7 +71,7 @@ def group_curves(trace: StepTrace) -> Curves:
     """Return the bytes alive after each event of the step, one row per group of `GROUPS`."""
     events = trace.events[trace.step_begins :]
     deltas = np.zeros((len(GROUPS), len(events)))
-    member = {category: [row for row, group in enumerate(GROUPS) if category in group] for category in _ALL}
+    member = {name: [row for row, group in enumerate(GROUPS) if name in group] for name in get_args(Category)}
     for column, (number, nbytes) in enumerate(events):
         block = trace.blocks[number]
         signed = block.nbytes if nbytes else -block.nbytes
@@ -135,10 +135,3 @@ def costs_at_depth(trace: StepTrace, depths: Sequence[int]) -> list[tuple[int, i
         times = depths[region.place[0]] - BUILT_LAYERS + 1 if middle and region.place is not None else 1
         factors.append((region.first_cost, times))
     return factors
-
-
-_ALL: tuple[Category, ...] = (
-    "weights", "adapter", "gradients", "optimizer", "activations", "logits", "workspace", "paged", "inputs"
-)  # fmt: skip
-
-__all__ = ["BUILT_LAYERS", "LiveBytes", "Region", "UnevenStackError", "costs_at_depth", "live_bytes_at_depth"]

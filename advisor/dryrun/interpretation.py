@@ -41,7 +41,7 @@ def workload_of(question: Question, gpu: Gpu | None = None) -> Workload:
         batch_size=question.batch_size, seq_length=_length(question, source, head, adapter),
         target_length=_target_length(question, source) if has_target else 0,
         accumulation=question.accumulation, pack_size=question.pack_size, n_labels=question.n_labels,
-        holds_outputs=question.holds_outputs, flash_capable=_has_flash(gpu),
+        holds_outputs=question.holds_outputs, flash_capable=has_flash(gpu),
     )  # fmt: skip
 
 
@@ -74,11 +74,12 @@ def _precision(question: Question, gpu: Gpu | None) -> Precision:
 
 
 def _check_flash(question: Question, gpu: Gpu | None) -> None:
-    if question.attention == "flash" and gpu is not None and (gpu.vendor == "apple" or not _has_flash(gpu)):
+    if question.attention == "flash" and gpu is not None and (gpu.vendor == "apple" or not has_flash(gpu)):
         raise InputError(f"--attention flash: {gpu.name} has no flash attention; use --attention sdpa")
 
 
-def _has_flash(gpu: Gpu | None) -> bool:
+def has_flash(gpu: Gpu | None) -> bool:
+    """Has a device flash attention: NVIDIA from compute capability 8.0 on, AMD; also where nothing is known of it?"""
     if gpu is None or gpu.compute_capability is None:
         return True
     try:
@@ -101,7 +102,7 @@ def _length(question: Question, source: ModelSource, head: Head, adapter: PeftCo
 
 
 def room_for_tokens(question: Question, source: ModelSource, head: Head, adapter: PeftConfig | None) -> int | None:
-    """Return how many tokens a table of learned positions leaves for a sequence, None without such a table."""
+    """Return how many tokens a table of positions leaves for a sequence, None without such a table."""
     if source.position_limit is None:
         return None
     virtual = adapter.num_virtual_tokens if isinstance(adapter, PromptLearningConfig) else 0

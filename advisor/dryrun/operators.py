@@ -5,11 +5,13 @@ little to matter beside what they move. Bytes are those of every distinct input 
 written, once each, as a kernel without a cache would move them.
 
 Follows `aten/src/ATen/native/cuda/MultiTensorApply.cuh` (how many tensors one `_foreach_*` or `_fused_*` kernel
-takes) and `aten/src/ATen/native/cuda/Copy.cu` (which copies make the host wait).
+takes), `aten/src/ATen/native/cuda/Copy.cu` (which copies make the host wait) and `cuda/GroupedBlas.cpp` (grouped
+products: at once in bfloat16, else group by group).
 
 Not covered: kernels that read their input several times (softmax over a large vocabulary), sorting passes, operations
 of decompositions and transforms (`linalg_*`, `_fft_*`), which count by their bytes alone; compute that a causal
-attention kernel skips.
+attention kernel skips; experts that no token is sent to, whose weights a grouped product does not read; grouped
+products in bfloat16 on devices other than Hopper and data-centre Blackwell, which go group by group too.
 """
 
 from collections.abc import Callable, Iterable
@@ -110,6 +112,8 @@ def _cost(rule: _Rule, args: Args, kwargs: Kwargs, out: Any) -> OperatorCost | N
         read += written
     flops = 0 if rule.flops is None else rule.flops(args, kwargs, out)
     launches, tensors = _list_launches(rule, args, out) if rule.lists else (rule.launches, 0)
+    if rule.name == _GROUPED and _goes_by_group(args):
+        launches = _n_groups(args, kwargs)
     waits = rule.synchronizes is not None and rule.synchronizes(args, kwargs, out)
     moved = _moved_bytes(rule.name, args, out, read, written) if rule.name in _COPY else 0
     return _record(rule.name, flops, _kind(args, out), read, written, launches, waits, moved, tensors)
@@ -236,6 +240,8 @@ def _flops_of(func: Any) -> Callable[[Args, Kwargs, Any], int] | None:
     is called, with shapes, and only once for the many layers that have the same.
     """
     packet = func.overloadpacket
+    if packet is torch.ops.aten._grouped_mm:
+        return lambda args, kwargs, out: _grouped_flops(args[0].shape, args[1].shape)
     registered = flop_registry.get(torch.ops.aten.mm if packet is torch.ops.aten._int_mm else packet)
     if registered is None:
         return None
@@ -251,6 +257,21 @@ def _flops_of(func: Any) -> Callable[[Args, Kwargs, Any], int] | None:
     return count
 
 
+def _grouped_flops(left: torch.Size, right: torch.Size) -> int:
+    """Return the operations of a grouped product; of a matrix without a dimension for groups, each takes its part."""
+    batch = left[0] if len(left) == len(right) == 3 else 1
+    return 2 * batch * left[-2] * left[-1] * right[-1]
+
+
+def _n_groups(args: Args, kwargs: Kwargs) -> int:
+    offsets = kwargs.get("offs", args[2] if len(args) > 2 else None)
+    return 1 if offsets is None else int(offsets.shape[0])
+
+
+def _goes_by_group(args: Args) -> bool:
+    return not all(one.dtype == torch.bfloat16 for one in args[:2])
+
+
 def _shape(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.shape
@@ -262,6 +283,8 @@ def _waiting(name: str) -> Callable[[Args, Kwargs, Any], bool] | None:
         return lambda args, kwargs, out: True
     if name in _COPY:
         return lambda args, kwargs, out: _crosses(name, args, out) and not _may_run_on(args, kwargs)
+    if name == _GROUPED:  # the host reads where groups end
+        return lambda args, kwargs, out: _goes_by_group(args) and _n_groups(args, kwargs) > 1
     if name in ("index", "index_put", "index_put_"):  # a mask becomes indices by `nonzero`
         return lambda args, kwargs, out: _has_mask(args[1])
     return None
@@ -290,6 +313,7 @@ def _has_mask(indices: Iterable[Any]) -> bool:
     return any(isinstance(one, torch.Tensor) and one.dtype in (torch.bool, torch.uint8) for one in indices)
 
 
+_GROUPED = "_grouped_mm"
 _FUSED = frozenset({"_fused_adamw_", "_fused_adam_", "_fused_adagrad_", "_fused_sgd_"})
 _STEPS_BESIDE = _FUSED - {"_fused_sgd_"}  # the kernel takes the list of step counts beside the others
 # Neither kernel nor copy, although the schema shows no alias.
@@ -324,5 +348,5 @@ _LAUNCHES = {
     "nonzero": 4, "masked_select": 6, "_coalesce": 16, "linalg_inv_ex": 8, "linalg_solve_ex": 8, "_linalg_solve_ex": 8,
     "_linalg_svd": 24, "linalg_qr": 16, "linalg_lu_factor_ex": 6, "convolution_backward": 3, "_foreach_norm": 2,
     "_scaled_dot_product_efficient_attention_backward": 2, "_scaled_dot_product_flash_attention_backward": 3,
-    "native_layer_norm_backward": 2,
+    "native_layer_norm_backward": 2, _GROUPED: 2,
 }  # fmt: skip

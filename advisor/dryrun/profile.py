@@ -51,7 +51,7 @@ class Configuration:
         workload: A workload of it; its batch, lengths and adapter are replaced.
         method: Slug.
         sizes: Values of the method's size to dry-run at; empty when it has none.
-        config_of: The adapter for a size.
+        adapters: PEFT's configuration at each of the sizes; one where there are none, None for full fine-tuning.
         max_length: Longest source to dry-run at.
         in_full: Build all layers instead of extrapolating from three.
     """

@@ -1,29 +1,19 @@
 """What a user asks of a dry run, checked as far as that is possible without loading torch."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import get_args
 
 from advisor.candidates import WITHOUT_CHECKPOINTING
-from advisor.catalog.base_models import find_base_model
+from advisor.catalog.base_models import find_base_model, read_config
 from advisor.catalog.methods import METHODS, Method
 from advisor.catalog.tasks import Head
-from advisor.errors import DataError, InputError, UnknownNameError, printable
-from advisor.spec import Precision, Quantization
+from advisor.errors import InputError, UnknownNameError, printable
+from advisor.spec import Attention, OptimizerName, Precision, Quantization, Searched
 
-if TYPE_CHECKING:
-    from advisor.dryrun.workload import OptimizerName
-    from advisor.modeling.meta import Attention
-
-Searched = Literal["batch-size", "seq-len", "rank"]
-OPTIMIZERS: tuple["OptimizerName", ...] = (
-    "adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "paged-adamw-32bit", "adafactor", "sgd", "sgd-momentum"
-)  # fmt: skip
-ATTENTIONS: tuple["Attention", ...] = ("sdpa", "eager", "flash")
-
-_MOST_TOKENS, _LARGEST_BATCH = 10_000_000, 100_000
+# Far beyond what any device takes; `Workload` has the same limits.
+MOST_TOKENS, LARGEST_BATCH, LARGEST_PACK, MOST_LABELS = 10_000_000, 100_000, 1000, 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +50,9 @@ class Question:
     pack_size: int = 1
     precision: Precision | None = None
     quantization: Quantization | None = None
-    optimizer: "OptimizerName" = "adamw"
+    optimizer: OptimizerName = "adamw"
     gradient_checkpointing: bool = False
-    attention: "Attention" = "sdpa"
+    attention: Attention = "sdpa"
     autocast: bool = False
     holds_outputs: bool = True
     eval_batch_size: int | None = None
@@ -86,7 +76,8 @@ class Question:
             ("--head", self.head, (None, *get_args(Head))),
             ("--precision", self.precision, (None, *get_args(Precision))),
             ("--quantization", self.quantization, (None, *get_args(Quantization))),
-            ("--optimizer", self.optimizer, OPTIMIZERS), ("--attention", self.attention, ATTENTIONS),
+            ("--optimizer", self.optimizer, get_args(OptimizerName)),
+            ("--attention", self.attention, get_args(Attention)),
             ("--max", self.searched, (None, *get_args(Searched))),
         ):  # fmt: skip
             if value not in known:
@@ -95,10 +86,10 @@ class Question:
 
     def _check_sizes(self) -> None:
         sizes: tuple[tuple[str, object, int, int], ...] = (
-            ("--labels", self.n_labels, 1, 1_000_000), ("--batch-size", self.batch_size, 1, _LARGEST_BATCH),
-            ("--seq-len", self.seq_length, 1, _MOST_TOKENS), ("--target-len", self.target_length, 1, _MOST_TOKENS),
-            ("--accumulation", self.accumulation, 1, _LARGEST_BATCH), ("--pack", self.pack_size, 1, 1000),
-            ("--evaluate", self.eval_batch_size, 1, _LARGEST_BATCH), ("--new-tokens", self.new_tokens, 0, _MOST_TOKENS),
+            ("--labels", self.n_labels, 1, MOST_LABELS), ("--batch-size", self.batch_size, 1, LARGEST_BATCH),
+            ("--seq-len", self.seq_length, 1, MOST_TOKENS), ("--target-len", self.target_length, 1, MOST_TOKENS),
+            ("--accumulation", self.accumulation, 1, LARGEST_BATCH), ("--pack", self.pack_size, 1, LARGEST_PACK),
+            ("--evaluate", self.eval_batch_size, 1, LARGEST_BATCH), ("--new-tokens", self.new_tokens, 0, MOST_TOKENS),
         )  # fmt: skip
         for option, value, least, most in sizes:
             if value is None:
@@ -131,7 +122,7 @@ def known_model(name: str) -> str:
         raise InputError("--model: is empty; give a catalogue or hub id, or a folder with a config.json")
     folder = Path(name).expanduser()
     if folder.is_dir():
-        _check_config(folder / "config.json")
+        read_config(folder / "config.json")
         return name
     try:
         return find_base_model(name).hf_id
@@ -154,17 +145,3 @@ def is_on_hub(name: str) -> bool:
 
 def _looks_like_hub_id(name: str) -> bool:
     return name.count("/") == 1 and all(name.split("/")) and not name.startswith((".", "~", "/"))
-
-
-def _check_config(path: Path) -> None:
-    shown = printable(str(path))
-    if not path.is_file():
-        raise DataError(f"{shown}: not found; a model folder needs the config.json of a transformers model")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{shown}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{shown}: is not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise DataError(f"{shown}: is not the config.json of a transformers model, which is one JSON object")

@@ -20,15 +20,16 @@ from advisor.dryrun.optimizers import build_optimizer, cuda_kernels_on_meta, pag
 from advisor.dryrun.peft_methods import attach_on_meta, held_tensors
 from advisor.dryrun.regions import LayerTracker, Region
 from advisor.dryrun.tracker import Block, Phase, Tracker
-from advisor.dryrun.workload import OptimizerName, Workload
+from advisor.dryrun.workload import Workload
+from advisor.modeling.base import head_names
 from advisor.modeling.devices import DTYPES
 from advisor.modeling.meta import build_on_meta, depth_of
 from advisor.modeling.quantized_meta import bitsandbytes_stand_in, quantize_meta
 from advisor.modeling.quiet import quiet_libraries
+from advisor.spec import OptimizerName
 
 CLIP_NORM = 1.0
 _CHECKPOINTING = {"use_reentrant": False, "context_fn": checkpoint_contexts}
-HEAD_MODULES = ("classifier", "score", "classification_head")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def build_model(workload: Workload) -> PeftModel | PreTrainedModel:
         if workload.quantization is not None:
             from peft import prepare_model_for_kbit_training
 
-            skip = HEAD_MODULES if workload.head == "sequence-classification" else ()
+            skip = head_names(base) if workload.head == "sequence-classification" else ()
             quantize_meta(base, workload.quantization, DTYPES[workload.precision], skip)
             prepare_model_for_kbit_training(
                 base, use_gradient_checkpointing=checkpointing, gradient_checkpointing_kwargs=_CHECKPOINTING

@@ -1,19 +1,14 @@
 """What one training step is: the question that a dry run answers."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from peft import PeftConfig
 
 from advisor.catalog.tasks import Head
+from advisor.dryrun.question import LARGEST_BATCH, LARGEST_PACK, MOST_LABELS, MOST_TOKENS
 from advisor.errors import InputError
-from advisor.modeling.meta import Attention, ModelSource
-from advisor.spec import Precision, Quantization
-
-OptimizerName = Literal[
-    "adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "paged-adamw-32bit", "adafactor", "sgd", "sgd-momentum"
-]
-_LONGEST, _LARGEST_BATCH = 10_000_000, 100_000
+from advisor.modeling.meta import ModelSource
+from advisor.spec import Attention, OptimizerName, Precision, Quantization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +59,14 @@ class Workload:
 
     def __post_init__(self) -> None:
         for name, value, limit in (
-            ("batch size", self.batch_size, _LARGEST_BATCH), ("sequence length", self.seq_length, _LONGEST),
-            ("accumulation", self.accumulation, _LARGEST_BATCH), ("pack size", self.pack_size, 1000),
-            ("number of labels", self.n_labels, 1_000_000),
+            ("batch size", self.batch_size, LARGEST_BATCH), ("sequence length", self.seq_length, MOST_TOKENS),
+            ("accumulation", self.accumulation, LARGEST_BATCH), ("pack size", self.pack_size, LARGEST_PACK),
+            ("number of labels", self.n_labels, MOST_LABELS),
         ):  # fmt: skip
             if not 1 <= value <= limit:
                 raise InputError(f"{name}: {value} is not between 1 and {limit}")
-        if not 0 <= self.target_length <= _LONGEST:
-            raise InputError(f"target length: {self.target_length} is not between 0 and {_LONGEST}")
+        if not 0 <= self.target_length <= MOST_TOKENS:
+            raise InputError(f"target length: {self.target_length} is not between 0 and {MOST_TOKENS}")
         if self.quantization is not None and self.peft_config is None:
             raise InputError(f"full fine-tuning cannot change a base model stored in {self.quantization}")
 

@@ -102,12 +102,15 @@ def precision_for(device: Device, architecture: Architecture) -> Precision:
     return device.low_precision
 
 
-def fit(proposal: Proposal, task: Task, device: Device, forced: Quantization | None = None) -> Fit:
+def fit(proposal: Proposal, task: Task, device: Device, forced: Quantization | None = None) -> Fit | None:
     """Return the best way to train a proposal on a device.
 
     The first way that leaves room for a few examples at once: as it is; with gradient checkpointing, which costs
     time; with the base in 4 bits, which costs time and a little quality; with both. When none does, the one with
     most examples at once. When nothing fits, the smallest way is returned with `fits` false.
+
+    Returns:
+        None where nothing can be said without a dry run.
     """
     precision = precision_for(device, proposal.model.architecture)
     stored: tuple[Quantization | None, ...] = (None, "4bit") if _may_quantize(proposal) else (None,)
@@ -117,6 +120,8 @@ def fit(proposal: Proposal, task: Task, device: Device, forced: Quantization | N
         for checkpointing in (False, True)
         if (way := _largest(proposal, task, device, precision, quantization, checkpointing)) is not None
     ]
+    if not ways:
+        return None
     fitting = [way for way in ways if way.fits]
     if not fitting:
         return min(ways, key=lambda way: way.estimate.peak_memory_bytes)

@@ -46,14 +46,16 @@ def estimate_step(
         gpu: Device to estimate time for.
 
     Returns:
-        None where there is neither a profile nor a formula: checkpointing of models that no profile is stored for.
+        None where there is neither a profile nor a formula: checkpointing of models that no profile is stored for, and
+        mixtures of experts.
     """
     profile = None
     if not model.local and _is_usual(method, hyperparameters):
         profile = find_profile(model.hf_id, head, method, precision, quantization, gradient_checkpointing)
     if profile is not None:
         return _from_profile(profile, hyperparameters, step, precision, accumulation, gpu)
-    if gradient_checkpointing:
+    # Formulas know the active path of a mixture of experts only, neither all that is stored nor what is trained.
+    if gradient_checkpointing or "mixture-of-experts" in model.traits:
         return None
     return estimate_memory(model, method, hyperparameters, head, step, precision, quantization)
 

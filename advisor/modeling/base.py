@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from advisor.candidates import Candidate
+from advisor.catalog.positions import usable_positions
 from advisor.catalog.tasks import Head, Task, head_of
 from advisor.errors import AdvisorError, DataError, InputError
 from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on
@@ -85,11 +86,20 @@ class BaseModel:
         """Modules of the classification head by name; empty for language models."""
         if self.request.head != "sequence-classification":
             return {}
-        return {
-            name: module
-            for name, module in self.model.named_children()
-            if name != self.model.base_model_prefix and any(True for _ in module.parameters())
-        }
+        return {name: self.model.get_submodule(name) for name in head_names(self.model)}
+
+
+def head_names(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return the names of a classifier's head: all modules with parameters that stand beside the base model.
+
+    They are trained, so they are left out when the base model is quantized. One model type has one ("score"), another
+    two (ModernBERT's "head" and "classifier"), so the model is asked.
+    """
+    return tuple(
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    )
 
 
 def request_for(candidate: Candidate, task: Task, label_names: tuple[str, ...], device: torch.device) -> BaseRequest:
@@ -119,9 +129,10 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
         InputError: Quantization is not possible here.
     """
     source = _source(request.base_model)
-    quantization = _quantization_config(request, device)
+    _check_quantization(request, device)
     with quiet_libraries(), _one_line_errors(request.base_model):
         config = _config(source, request)
+        quantization = _quantization_config(request, config, device)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         # The head's random weights must not depend on, nor move, the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
@@ -181,29 +192,45 @@ def _config(source: str, request: BaseRequest) -> PreTrainedConfig:
     return config
 
 
-def _quantization_config(request: BaseRequest, device: torch.device) -> dict[str, Any]:
+def _check_quantization(request: BaseRequest, device: torch.device) -> None:
     if request.quantization is None:
-        return {}
+        return
     if importlib.util.find_spec("bitsandbytes") is None:
         raise InputError(
             f"quantization {request.quantization} needs bitsandbytes: pip install 'peft-advisor[quantized]'"
         )
     if device.type != "cuda":
         raise InputError(f"quantization {request.quantization} needs a CUDA device; this run uses {device}")
-    # The head is trained, so it must stay as it is; language model heads are left out by transformers itself.
-    skipped = ["classifier", "score", "classification_head"] if request.head == "sequence-classification" else None
+
+
+def _quantization_config(request: BaseRequest, config: PreTrainedConfig, device: torch.device) -> dict[str, Any]:
+    if request.quantization is None:
+        return {}
+    skipped = _unquantized(request.head, config)
     if request.quantization == "8bit":
-        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
+        storage = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
     else:
         # NF4 with double quantization, as in QLoRA (arXiv:2305.14314, section 3).
-        config = BitsAndBytesConfig(
+        storage = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=DTYPES[request.weights],
             llm_int8_skip_modules=skipped,
         )
-    return {"quantization_config": config, "device_map": {"": device}}
+    return {"quantization_config": storage, "device_map": {"": device}}
+
+
+def _unquantized(head: Head, config: PreTrainedConfig) -> list[str] | None:
+    """Return the modules of a classification head; None leaves the choice to transformers.
+
+    It leaves out the output layer of a language model by itself, but of a classifier the last module only.
+    """
+    if head != "sequence-classification":
+        return None
+    with torch.device("meta"):  # the names, without weights
+        model = AUTO_CLASSES[head].from_config(config, trust_remote_code=False)
+    return list(head_names(model))
 
 
 def _check_complete(base: BaseModel, info: dict[str, Any]) -> None:
@@ -253,14 +280,8 @@ def _freeze(base: BaseModel) -> None:
 
 
 def _max_positions(model: PreTrainedModel) -> int | None:
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
-        return None
-    for name, module in model.named_modules():
-        # RoBERTa counts positions from the padding index on, so the first entries of the table are never used.
-        if name.endswith("position_embeddings") and isinstance(getattr(module, "padding_idx", None), int):
-            return positions - module.padding_idx - 1
-    return positions
+    config = model.config
+    return usable_positions(config.model_type, getattr(config, "max_position_embeddings", None), config.pad_token_id)
 
 
 @contextmanager

@@ -1,28 +1,26 @@
 """Base models on the meta device: the real modules with the real shapes, and no weights.
 
-A config is all that is needed: a row of the catalogue, a local folder with nothing but a `config.json`, or a hub id
-(then transformers downloads the one file). No code from a model folder is run.
+A config is all that is needed: a row of the catalogue, or a local folder with nothing but a `config.json`. No code from
+a model folder is run.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from transformers import AttentionInterface, AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from advisor.catalog.base_models import find_base_model, find_config
+from advisor.catalog.base_models import architecture_of, find_base_model, find_config, read_config
+from advisor.catalog.positions import has_position_table, usable_positions
 from advisor.catalog.tasks import Head
-from advisor.errors import DataError, InputError, UnknownNameError, printable
+from advisor.errors import DataError, InputError, printable
 from advisor.modeling.base import AUTO_CLASSES
 from advisor.modeling.quiet import quiet_libraries
-from advisor.spec import Architecture
+from advisor.spec import Architecture, Attention
 
-Attention = Literal["sdpa", "eager", "flash"]
 _UNMASKED = "unmasked_sdpa"
-_LEARNED_POSITIONS = frozenset({"roberta", "bert", "electra", "distilbert", "gpt2", "gpt_bigcode", "bart", "plbart"})
-ENCODER_TYPES = frozenset({"roberta", "bert", "modernbert", "deberta-v2", "electra", "distilbert", "codesage"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +28,7 @@ class ModelSource:
     """A model known by its config alone.
 
     Attributes:
-        name: Hub id or folder, as the user named it.
+        name: Catalogue name, hub id or folder, as the user named it.
         config: transformers' config.
         architecture: Encoder-only, encoder-decoder or decoder-only.
     """
@@ -48,38 +46,30 @@ class ModelSource:
 
     @property
     def position_limit(self) -> int | None:
-        """Most tokens that a table of learned positions allows, None where positions are computed or relative."""
-        positions = self.max_positions
-        if positions is None or self.config.model_type not in _LEARNED_POSITIONS:
-            return None
-        # RoBERTa counts positions from the padding index on, so the first two rows of its table are never used.
-        return positions - 2 if self.config.model_type == "roberta" else positions
+        """Most tokens that a table of positions allows, None where positions are computed or relative."""
+        return self.max_positions if has_position_table(self.config.model_type, self.config.to_dict()) else None
 
     @property
     def max_positions(self) -> int | None:
-        """Most tokens of one sequence, None without a limit."""
-        positions = getattr(self.config, "max_position_embeddings", None)
-        return positions if isinstance(positions, int) and positions > 0 else None
+        """Most tokens of one sequence, or that the model was made for; None without a limit."""
+        rows = getattr(self.config, "max_position_embeddings", None)
+        if not isinstance(rows, int) or rows <= 0:
+            return None
+        return usable_positions(self.config.model_type, rows, getattr(self.config, "pad_token_id", None))
 
 
 def read_model_source(name: str) -> ModelSource:
-    """Find the config of a catalogue entry, a folder, or a model of the hub.
+    """Find the config of a catalogue entry or a folder; `dryrun.sources.find_source` looks on the hub as well.
 
     Raises:
-        DataError: The folder has no usable config.json, or the hub cannot be asked.
-        UnknownNameError: Neither a catalogue entry nor a folder, and it does not look like a hub id.
+        DataError: The folder has no usable config.json.
+        UnknownNameError: Neither a catalogue entry nor a folder.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise DataError(f"{printable(name)}: has no config.json; give a transformers model folder")
-        return _source(name, _load_config(str(folder.absolute()), name))
-    try:
-        model_type, values = find_config(name)
-    except UnknownNameError:
-        if name.count("/") != 1 or name.startswith((".", "~", "/")):
-            raise
-        return _source(name, _load_config(name, name))
+        read_config(folder / "config.json")
+        return _source(name, _load_config(folder.absolute(), name))
+    model_type, values = find_config(name)
     source = _source(name, AutoConfig.for_model(model_type, **values))
     # Where a native type stands for a model's own code it may be of another architecture.
     return replace(source, architecture=find_base_model(name).architecture)
@@ -165,29 +155,25 @@ def _set_depth(config: PreTrainedConfig, layers: int) -> None:
 
 def _source(name: str, config: PreTrainedConfig) -> ModelSource:
     config = config.get_text_config()
-    if getattr(config, "is_encoder_decoder", False):
-        architecture: Architecture = "encoder-decoder"
-    elif config.model_type in ENCODER_TYPES and not getattr(config, "is_decoder", False):
-        architecture = "encoder-only"
-    else:
-        architecture = "decoder-only"
     if hasattr(config, "quantization_config"):  # storage is what the caller asks for
         del config.quantization_config
+    architecture = architecture_of(config.model_type, config.to_dict())
     return ModelSource(name=name, config=config, architecture=architecture)
 
 
-def _load_config(source: str, name: str) -> PreTrainedConfig:
+def _load_config(folder: Path, name: str) -> PreTrainedConfig:
     try:
         with quiet_libraries():
-            return AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except Exception as error:  # the hub, JSON and transformers raise a dozen unrelated classes
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # JSON and transformers raise a dozen unrelated classes
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{printable(name)}: no usable config.json ({reason})") from error
 
 
 def _pad_token(config: PreTrainedConfig) -> int:
     for value in (getattr(config, "pad_token_id", None), getattr(config, "eos_token_id", None)):
-        if isinstance(value, int) and value >= 0:
+        # A class's default may lie beyond the vocabulary of a config that does not say.
+        if isinstance(value, int) and 0 <= value < config.vocab_size:
             return value
     return 0
 

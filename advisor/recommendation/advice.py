@@ -1,10 +1,11 @@
 """From a `CodeTask` to a `Recommendation`: propose, score, fit to the memory, pick."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from advisor.candidates import Proposal, possible, propose
 from advisor.catalog.base_models import TRAIT_NOTES, BaseModel, all_base_models, find_base_model
-from advisor.catalog.methods import METHODS, Method, resolve_method
+from advisor.catalog.methods import METHODS, Method, resolve_method, restrictions
 from advisor.catalog.tasks import Task, find_task
 from advisor.errors import InfeasibleBudgetError, InputError, printable
 from advisor.evidence.base_model_strength import BaseModelStrength, ability_of, strengths
@@ -37,7 +38,7 @@ def recommend(spec: CodeTask) -> Recommendation:
         Pair(model=model, method=method, score=score_of(model, method, digests, known, spec.prefer))
         for model in models
         for method in methods
-        if possible(task, model, method)
+        if possible(task, model, method) and restrictions(method.slug, model.model_type) is not None
     ]
     if not pairs:
         raise InputError(_impossible(task, spec, models))
@@ -83,19 +84,36 @@ def _split(
     for one in pairs:
         if len(feasible) >= max(_LOOK_AHEAD * spec.top, _LEAST_LOOKED_AT):
             break
-        proposal = propose(task, one.model, one.method, digests[one.model.architecture])
+        proposal = _proposal(task, one, digests)
         found = fit(proposal, task, device, quantization)
-        if found.fits:
+        if found is None:
+            rejected.setdefault(one.model.hf_id, _without_estimate(proposal))
+        elif found.fits:
             feasible.append(Scored(proposal=proposal, fit=found, score=one.score - cost_of(found, spec.prefer)))
         else:  # one line per base model: its best method says enough
             rejected.setdefault(one.model.hf_id, _rejection(proposal, found, device))
     return feasible, list(rejected.values())
 
 
+def _proposal(task: Task, pair: Pair, digests: Mapping[Architecture, Digest]) -> Proposal:
+    """Return the proposal of a pair, with what PEFT demands of the method on this type of model."""
+    proposal = propose(task, pair.model, pair.method, digests[pair.model.architecture])
+    demanded = restrictions(pair.method.slug, pair.model.model_type) or {}
+    return replace(proposal, hyperparameters={**proposal.hyperparameters, **demanded})
+
+
 def _rejection(proposal: Proposal, found: Fit, device: Device) -> RejectedCandidate:
     return RejectedCandidate(
         base_model=proposal.model.hf_id, method=proposal.method.slug, precision=found.precision,
         quantization=found.quantization, estimate=found.estimate, reason=too_large(found, device),
+    )  # fmt: skip
+
+
+def _without_estimate(proposal: Proposal) -> RejectedCandidate:
+    name = proposal.model.hf_id
+    return RejectedCandidate(
+        base_model=name, method=proposal.method.slug, precision="bf16", quantization=None, estimate=None,
+        reason=f"no memory estimate is stored for it; `peft-advisor estimate --model {name}` makes one",
     )  # fmt: skip
 
 
@@ -140,6 +158,10 @@ def _ranked(
 
 
 def _impossible(task: Task, spec: CodeTask, models: tuple[BaseModel, ...]) -> str:
+    if spec.base_model and spec.method:
+        method, _ = resolve_method(spec.method)
+        if restrictions(method.slug, models[0].model_type) is None:
+            return f"{printable(spec.base_model)}: PEFT cannot put {method.title} on its fused experts; use lora"
     what = []
     if spec.base_model:
         what.append(f"{printable(spec.base_model)} ({models[0].architecture})")
@@ -159,12 +181,12 @@ def _closest(
 ) -> str:
     """Name the proposal that needs least memory, and how much."""
     sizes = sorted({one.model.params for one in pairs})[:3]  # nothing larger can be the closest
-    proposals = [
-        propose(task, one.model, one.method, digests[one.model.architecture])
-        for one in pairs
-        if one.model.params in sizes
-    ]
-    fits = [(one, fit(one, task, device, quantization)) for one in proposals]
+    proposals = [_proposal(task, one, digests) for one in pairs if one.model.params in sizes]
+    tried = ((one, fit(one, task, device, quantization)) for one in proposals)
+    fits = [(one, found) for one, found in tried if found is not None]
+    if not fits:
+        name = proposals[0].model.hf_id
+        return f"no memory estimate of {name} is stored; `peft-advisor estimate --model {name}` makes one"
     least, found = min(fits, key=lambda pair: pair[1].estimate.peak_memory_bytes)
     stored = f" with a {found.quantization.replace('bit', '-bit')} base" if found.quantization else ""
     extra = " with gradient checkpointing" if found.gradient_checkpointing else ""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from advisor.candidates import LARGE_MODEL_EVIDENCE, LARGE_MODEL_LEARNING_RATE, LARGE_MODEL_PARAMS, Proposal
 from advisor.catalog.base_models import TRAIT_NOTES, BaseModel
-from advisor.catalog.methods import METHODS
+from advisor.catalog.methods import METHODS, restrictions
 from advisor.catalog.tasks import Task
 from advisor.evidence.base_model_strength import BaseModelStrength, ability_of
 from advisor.evidence.digest import Digest, Setting, Standing, Tally
@@ -21,6 +21,7 @@ _ABILITY_NAMES = {
     "translate": "translating code", "test": "writing tests",
 }  # fmt: skip
 _WHOLE = ("r", "num_virtual_tokens", "num_epochs")
+_WITHOUT_DROPOUT = "PEFT adapts the experts of this model as whole parameters, which it refuses with dropout"
 # Rows about where adapters go: all linear layers rather than attention alone.
 _TARGET_EVIDENCE = ("biderman2024lora-005", "tinker2026cookbook-006", "peft2026docs-013")
 
@@ -121,7 +122,10 @@ def _told(tally: Tally) -> str:
 
 def _hyperparameters(proposal: Proposal) -> Iterator[Reason]:
     values = proposal.hyperparameters
+    demanded = restrictions(proposal.method.slug, proposal.model.model_type) or {}
     for name, setting in proposal.settings.items():
+        if name in demanded:
+            continue
         if name == "learning_rate" and _is_capped(proposal):
             yield Reason(
                 choice=name, text=f"{values[name]:g}: above 13B parameters QLoRA's authors halve the rate",
@@ -133,6 +137,8 @@ def _hyperparameters(proposal: Proposal) -> Iterator[Reason]:
         if dimension.name == "target_modules":
             text = "adapters on all linear layers do better than on attention alone"
             yield Reason(choice="target_modules", text=text, evidence=_TARGET_EVIDENCE)
+        elif dimension.name in demanded:
+            yield Reason(choice=dimension.name, text=f"{values[dimension.name]:g}: {_WITHOUT_DROPOUT}")
         elif dimension.name not in proposal.settings:
             text = f"{values[dimension.name]}: the method's default, nothing nearer published"
             yield Reason(choice=dimension.name, text=text, evidence=dimension.evidence)

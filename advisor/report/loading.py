@@ -67,7 +67,7 @@ def _quantization(candidate: Candidate, head: Head) -> list[str]:
             f'bnb_4bit_compute_dtype="{_DTYPES[candidate.precision]}"',
         ]
     if head == "sequence-classification":
-        settings.append('llm_int8_skip_modules=["classifier", "score", "classification_head"]')
+        settings.append('llm_int8_skip_modules=["classifier", "score", "classification_head", "head"]')
     return ["quantization = BitsAndBytesConfig(", *(f"    {setting}," for setting in settings), ")"]
 
 

@@ -71,6 +71,7 @@ def find_probe(
     expected = None if measured is None else estimate(candidate, step_of(measured))
     if measured is None or expected is None:
         return None
+    # What the allocator reserves is what a probe sees; the device's context is not in it.
     probe = Probe(
         candidate=candidate,
         device=runner.device,
@@ -78,7 +79,7 @@ def find_probe(
         micro_batch_size=measured.micro_batch_size,
         source_tokens=measured.source_tokens,
         target_tokens=measured.target_tokens,
-        estimated_memory_bytes=held_bytes(expected),
+        estimated_memory_bytes=expected.peak_reserved_bytes,
         measured_memory_bytes=measured.peak_memory_bytes,
         available_bytes=measured.available_bytes,
         estimated_step_s=expected.step_time_s,
@@ -95,11 +96,6 @@ def step_of(measured: StepMeasurement) -> Step:
         source_tokens=measured.source_tokens,
         target_tokens=measured.target_tokens,
     )
-
-
-def held_bytes(estimate: Estimate) -> int:
-    """Return what PyTorch's allocator holds by an estimate: the peak without the context, which no probe has in it."""
-    return estimate.peak_reserved_bytes
 
 
 def estimator_for(task: Task, device: str = "") -> Estimator:
@@ -156,7 +152,7 @@ class CorrectedEstimates:
     def estimated_bytes(self, candidate: Candidate, micro_batch_size: int) -> int | None:
         """Return the uncorrected estimate with that many examples in memory at once, None where there is none."""
         found = self.estimate(candidate, self._step(candidate, micro_batch_size))
-        return None if found is None else held_bytes(found)
+        return None if found is None else found.peak_reserved_bytes
 
     def corrected_bytes(self, candidate: Candidate, micro_batch_size: int) -> int | None:
         """Return the corrected estimate, None where there is none."""

@@ -18,6 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from studies.gpu.entry import processor
+
 FOLDER = Path(__file__).parent
 BASELINE = "import torch, transformers, peft"
 MODEL = ("--model", "Qwen/Qwen2.5-Coder-7B", "--seq-len", "2048", "--gpu", "RTX 4090")
@@ -58,7 +60,7 @@ def main() -> None:
             runs[name].append(_run(arguments))
     result = {
         "schema_version": 1, "finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "rounds": rounds,
-        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 1)},
+        "machine": {"cpu": processor(), "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 1)},
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")}
         | {"python": platform.python_version()},
         "cold": {name: _row(runs[name], runs[BASELINE]) for name in commands},
@@ -116,12 +118,6 @@ def _print(result: dict[str, Any]) -> None:
     for name, durations in result["warm_s"].items():
         print(f"{name:<40} in one process: {', '.join(f'{duration:.2f} s' for duration in durations)}")
     print("import:", ", ".join(f"{name} {taken:.2f} s" for name, taken in result["import_s_by_package"].items()))
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

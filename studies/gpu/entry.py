@@ -73,7 +73,7 @@ def machine(device: str) -> dict[str, Any]:
         "device": device,
         "python": platform.python_version(),
         "cores": os.cpu_count(),
-        "processor": _processor(),
+        "processor": processor(),
         "versions": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
     }
@@ -116,7 +116,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the CPU, or of its kind where the system does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,10 +1,10 @@
 """How far the dry run is from published memory of PEFT's own method comparison.
 
-    python -m studies.memory_accuracy.run [--comparison CSV] [--length 560] [--output FILE]
+    python -m studies.memory_accuracy.run [--comparison CSV] [--lengths 560 ...] [--output FILE]
 
 Each published run is dry-run with its own adapter configuration; nothing is fitted to it. One number is not published
-and is the same for all: the padded length of the longest batches (`--length`). `--lengths` prints the error for
-several, so that a reader sees how much depends on it.
+and is the same for all: the padded length of the longest batches. `--lengths` takes several and prints the error for
+each, so that a reader sees how much depends on it.
 """
 
 import argparse
@@ -18,10 +18,8 @@ import pandas as pd
 
 from advisor.catalog.gpus import find_gpu
 from advisor.dryrun.estimate import estimate_workload
-from advisor.dryrun.workload import Workload
 from advisor.errors import AdvisorError
-from advisor.modeling.meta import read_model_source
-from studies.comparison import COMPARISON, adapter_of_row, signed_errors, summary
+from studies.comparison import COMPARISON, signed_errors, summary, workload_of_row
 from studies.gpu.entry import machine
 
 HERE = Path(__file__).parent
@@ -51,12 +49,7 @@ def compare(row: "pd.Series[Any]", length: int) -> dict[str, Any]:
     result: dict[str, Any] = {"experiment": row.experiment, "measured_bytes": int(row.mem_reserved_99th_bytes)}
     begun = time.perf_counter()
     try:
-        workload = Workload(
-            source=read_model_source(row.base_model), head="causal-lm", peft_config=adapter_of_row(row),
-            batch_size=int(row.batch_size), seq_length=length, gradient_checkpointing=bool(row.use_gc),
-            autocast=bool(row.use_amp),
-        )  # fmt: skip
-        estimate = estimate_workload(workload, gpu=find_gpu("L40S")).estimate
+        estimate = estimate_workload(workload_of_row(row, length), gpu=find_gpu("L40S")).estimate
     except AdvisorError as error:
         return result | {"refused": str(error)}
     return result | {

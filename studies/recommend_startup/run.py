@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from studies.gpu.entry import processor
+
 FOLDER = Path(__file__).parent
 COMMANDS = {
     "import click": ["-c", "import click"],
@@ -55,7 +57,7 @@ def _result(durations: dict[str, list[float]], rounds: int) -> dict[str, object]
     return {
         "schema_version": 1,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 1)},
+        "machine": {"cpu": processor(), "cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 1)},
         "versions": {"python": platform.python_version(), "click": version("click")},
         "rounds": rounds,
         "commands": {
@@ -69,12 +71,6 @@ def _result(durations: dict[str, list[float]], rounds: int) -> dict[str, object]
             for name, values in durations.items()
         },
     }
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

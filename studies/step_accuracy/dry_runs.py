@@ -6,6 +6,7 @@ from advisor.catalog.gpus import Gpu
 from advisor.catalog.tasks import Head
 from advisor.dryrun.allocator import Peaks
 from advisor.dryrun.generation import Inference, inference_peaks
+from advisor.dryrun.interpretation import has_flash
 from advisor.dryrun.peaks import peaks_of
 from advisor.dryrun.peft_methods import config_from_dict
 from advisor.dryrun.roofline import simulate
@@ -15,8 +16,6 @@ from advisor.feasibility.device import cublas_workspace_bytes
 from advisor.feasibility.step_time import CONSTANTS, RooflineConstants, StepTime
 from advisor.modeling.meta import read_model_source
 from studies.step_accuracy.cases import Case
-
-LEAST_FLASH_CAPABILITY = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +84,5 @@ def workload_of(case: Case, gpu: Gpu) -> Workload:
         precision=case.precision, quantization=case.quantization, autocast=case.autocast, optimizer=case.optimizer,
         gradient_checkpointing=case.gradient_checkpointing, attention=case.attention, batch_size=case.batch_size,
         seq_length=case.seq_length, target_length=case.target_length, accumulation=case.accumulation,
-        holds_outputs=case.holds_outputs,
-        flash_capable=float(gpu.compute_capability or 0) >= LEAST_FLASH_CAPABILITY,
+        holds_outputs=case.holds_outputs, flash_capable=has_flash(gpu),
     )  # type: ignore[arg-type]  # fmt: skip

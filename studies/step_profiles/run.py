@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.catalog.base_models import BaseModel, all_base_models
-from advisor.catalog.methods import METHODS
+from advisor.catalog.methods import METHODS, restrictions
 from advisor.catalog.tasks import Head
 from advisor.dryrun.adapters import adapter_of_method
 from advisor.dryrun.depth import UnevenStackError
@@ -31,7 +31,7 @@ from advisor.spec import Precision, Quantization
 
 KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
 SIZES = {"r": (4, 16, 64), "num_virtual_tokens": (10, 20, 100)}
-NOT_PROFILED = {"remote-code", "mixture-of-experts"}
+NOT_PROFILED = {"remote-code"}
 LEAST_PARAMS_TO_QUANTIZE = 400_000_000
 LARGEST_FULL = 16_000_000_000
 LARGEST_CLASSIFIER = 9_000_000_000
@@ -106,6 +106,10 @@ def _decoder(model: BaseModel) -> Iterator[Wanted]:
     ranks = {"lora": 0, "ia3": 3, "dora": 4, "prompt-tuning": 5, "full": 6, "prefix-tuning": 7, "bitfit": 8}
     for method in METHODS:
         rank = ranks.get(method, 9)
+        if "mixture-of-experts" in model.traits and (
+            method not in ("lora", "ia3") or restrictions(method, model.model_type) is None
+        ):
+            continue
         if method == "rslora" or (method == "full" and model.params > LARGEST_FULL):
             continue
         one = {"model": model, "head": "causal-lm", "method": method, "precision": "bf16"}

@@ -22,10 +22,8 @@ from scipy.optimize import least_squares
 from advisor.catalog.gpus import find_gpu
 from advisor.dryrun.roofline import PhasedCost, simulate
 from advisor.dryrun.step import run_step
-from advisor.dryrun.workload import Workload
 from advisor.feasibility.step_time import CONSTANTS, RooflineConstants
-from advisor.modeling.meta import read_model_source
-from studies.comparison import COMPARISON, adapter_of_row
+from studies.comparison import COMPARISON, workload_of_row
 from studies.time_accuracy.run import HERE, LENGTH
 
 FITTED = (
@@ -67,12 +65,8 @@ def published_runs() -> list[Run]:
     for _, row in pd.read_csv(COMPARISON).iterrows():
         if "lora-fa" in str(row.optimizer):
             continue
-        workload = Workload(
-            source=read_model_source(row.base_model), head="causal-lm", peft_config=adapter_of_row(row),
-            batch_size=int(row.batch_size), seq_length=LENGTH,
-        )  # fmt: skip
         step_s = row.train_total_tokens / row.steps_done / row.tokens_per_sec_mean
-        runs.append((str(row.experiment), float(step_s), run_step(workload).costs))
+        runs.append((str(row.experiment), float(step_s), run_step(workload_of_row(row, LENGTH)).costs))
     return runs
 
 

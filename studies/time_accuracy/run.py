@@ -19,10 +19,8 @@ import pandas as pd
 from advisor.catalog.gpus import find_gpu
 from advisor.dryrun.roofline import simulate
 from advisor.dryrun.step import run_step
-from advisor.dryrun.workload import Workload
 from advisor.errors import AdvisorError
-from advisor.modeling.meta import read_model_source
-from studies.comparison import COMPARISON, adapter_of_row, signed_errors, summary
+from studies.comparison import COMPARISON, signed_errors, summary, workload_of_row
 from studies.gpu.entry import machine
 
 HERE = Path(__file__).parent
@@ -53,12 +51,7 @@ def compare(row: "pd.Series[Any]", length: int) -> dict[str, Any]:
     tokens = row.train_total_tokens / row.steps_done
     result: dict[str, Any] = {"experiment": row.experiment, "published_s": tokens / row.tokens_per_sec_mean}
     try:
-        workload = Workload(
-            source=read_model_source(row.base_model), head="causal-lm", peft_config=adapter_of_row(row),
-            batch_size=int(row.batch_size), seq_length=length, gradient_checkpointing=bool(row.use_gc),
-            autocast=bool(row.use_amp),
-        )  # fmt: skip
-        time = simulate(run_step(workload).costs, find_gpu("L40S"))
+        time = simulate(run_step(workload_of_row(row, length)).costs, find_gpu("L40S"))
     except AdvisorError as error:
         return result | {"refused": str(error)}
     return result | {"estimated_s": time.step_time_s, "device_s": time.device_s, "host_s": time.host_s}

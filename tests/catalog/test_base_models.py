@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from advisor.catalog.base_models import TRAIT_NOTES, all_base_models, base_model_from_folder, find_base_model
+from advisor.catalog.base_models import (
+    TRAIT_NOTES,
+    all_base_models,
+    architecture_of,
+    base_model_from_folder,
+    find_base_model,
+)
 from advisor.catalog.files import read_rows
 from advisor.errors import DataError, UnknownNameError
 
@@ -100,7 +106,7 @@ def test_parameters_of_a_folder_come_from_the_header_of_its_weights(tmp_path):
     ("config", "said"),
     [
         ("{", "not valid JSON"),
-        ("[]", "expected an object"),
+        ("[]", "one JSON object"),
         ({"hidden_size": 8}, "no model_type"),
         ({**LLAMA, "hidden_size": None}, "hidden_size is missing"),
         ({**LLAMA, "num_hidden_layers": 0}, "num_hidden_layers must be a positive whole number"),
@@ -114,8 +120,28 @@ def test_a_broken_config_is_one_line_with_the_file(tmp_path, config, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "config", "architecture"),
+    [
+        ("roberta", {}, "encoder-only"), ("roberta", {"is_decoder": True}, "decoder-only"),
+        ("electra", {"is_decoder": True}, "decoder-only"), ("modernbert", {"is_decoder": False}, "encoder-only"),
+        ("bart", {}, "encoder-decoder"), ("pegasus", {"is_encoder_decoder": True}, "encoder-decoder"),
+        ("llama", {"is_decoder": True}, "decoder-only"), ("nosuch", {}, "decoder-only"),
+    ],
+)  # fmt: skip
+def test_an_architecture_follows_from_model_type_and_config(model_type, config, architecture):
+    assert architecture_of(model_type, config) == architecture
+
+
+def test_a_folder_s_context_leaves_out_positions_that_are_never_used(tmp_path):
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+    for model_type, length in (("xlm-roberta", 510), ("bert", 512)):
+        config = {"model_type": model_type, **sizes, "max_position_embeddings": 512, "pad_token_id": 1}
+        assert base_model_from_folder(folder_with(tmp_path, config)).context_length == length
+
+
 def test_a_folder_without_config_says_what_a_model_folder_needs(tmp_path):
-    with pytest.raises(DataError, match=r"config\.json: not found"):
+    with pytest.raises(DataError, match=r"config\.json': not found"):
         find_base_model(str(tmp_path))
 
 

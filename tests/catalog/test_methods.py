@@ -1,14 +1,26 @@
 """The catalogue of methods, compared with what the installed PEFT offers."""
 
 import pytest
-from peft import PeftType
+import torch
+from peft import LoraConfig, PeftType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+from peft.utils.transformers_weight_conversion import _MOE_TARGET_MODULE_MAPPING
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+from transformers.conversion_mapping import _MODEL_TO_CONVERSION_PATTERN
 
 from advisor.catalog.files import read_rows
-from advisor.catalog.methods import METHODS, derived_values, find_method, resolve_method
+from advisor.catalog.methods import (
+    ADAPTED_EXPERTS,
+    METHODS,
+    derived_values,
+    find_method,
+    resolve_method,
+    restrictions,
+)
 from advisor.errors import UnknownNameError
 from advisor.evidence.papers import read_papers
+from advisor.modeling.quiet import quiet_libraries
 
 TRAINING = {"learning_rate", "num_epochs", "weight_decay", "warmup_ratio", "lr_scheduler_type"}
 EVERY = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
@@ -77,3 +89,45 @@ def test_lora_alpha_follows_the_rank_unless_it_was_chosen():
 def test_soft_prompts_are_not_offered_where_peft_cannot_place_them():
     assert not METHODS["prompt-tuning"].supports("encoder-decoder", "sequence-classification")
     assert METHODS["prompt-tuning"].supports("encoder-decoder", "seq2seq-lm")
+
+
+def test_the_mixtures_whose_experts_are_adapted_are_those_of_peft_and_transformers():
+    translated = {kind for kind, like in _MODEL_TO_CONVERSION_PATTERN.items() if like in _MOE_TARGET_MODULE_MAPPING}
+    assert {kind for kind in translated | set(_MOE_TARGET_MODULE_MAPPING) if kind in CONFIG_MAPPING} == ADAPTED_EXPERTS
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_moe", "deepseek_v2", "mixtral", "gpt_oss", "llama"])
+@pytest.mark.parametrize("method", ["lora", "rslora", "dora"])
+def test_what_a_method_must_have_on_a_type_of_model_is_what_peft_demands(method, model_type):
+    sizes = {
+        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 16,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "num_experts": 2, "num_local_experts": 2,
+        "n_routed_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "first_k_dense_replace": 0,
+        "q_lora_rank": None, "kv_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16,
+        "n_group": 1, "topk_group": 1, "pad_token_id": 0,
+    }  # fmt: skip
+    chosen = METHODS[method].hyperparameters()
+
+    def works(**changes: object) -> bool:
+        names = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules")
+        config = LoraConfig(task_type="CAUSAL_LM", **{**{name: chosen[name] for name in names}, **changes})
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **sizes))
+        try:
+            with quiet_libraries():
+                get_peft_model(model, config)
+        except ValueError as error:
+            if "ParamWrapper does not work with" in str(error):
+                return False
+            raise
+        return True
+
+    demanded = restrictions(method, model_type)
+    assert works() == (demanded == {})
+    assert works(lora_dropout=0.0) == (demanded is not None)
+    if demanded:
+        assert works(**demanded)
+
+
+def test_methods_without_low_rank_changes_are_not_restricted_on_mixtures():
+    assert {slug for slug in METHODS if restrictions(slug, "qwen3_moe") != {}} == {"lora", "rslora", "dora"}

@@ -1,6 +1,10 @@
 """A question answered as a whole."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +14,8 @@ from advisor.dryrun import answers
 from advisor.dryrun.answers import Answer, answer
 from advisor.dryrun.question import Question
 from advisor.errors import AdvisorError, InfeasibleBudgetError, InputError
+from advisor.feasibility.estimate import Estimate
+from advisor.feasibility.stored import estimate_step
 from tests.model_folders import adapter_file, config_folder
 
 
@@ -131,7 +137,7 @@ def test_what_libraries_raise_in_a_dry_run_is_one_line(ask, monkeypatch):
     assert "the dry run of this combination fails" in str(caught.value)
 
 
-def test_fused_experts_say_that_dropout_must_be_off(tmp_path):
+def mixture_folder(folder: Path) -> str:
     sizes = {"hidden_size": 32, "intermediate_size": 32, "moe_intermediate_size": 16, "num_hidden_layers": 1}
     heads = {
         "num_attention_heads": 2,
@@ -141,6 +147,70 @@ def test_fused_experts_say_that_dropout_must_be_off(tmp_path):
         "num_experts_per_tok": 1,
     }
     config = {"model_type": "qwen3_moe", "vocab_size": 100, **sizes, **heads}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_fused_experts_say_that_dropout_must_be_off(tmp_path):
     with pytest.raises(InputError, match="--set lora_dropout=0"):
-        answer(Question(model=str(tmp_path), method=METHODS["lora"]))
+        answer(Question(model=mixture_folder(tmp_path), method=METHODS["lora"]))
+
+
+def test_quantization_that_makes_experts_larger_is_noted(ask, tmp_path):
+    asked = {"method": METHODS["lora"], "hyperparameters": {"lora_dropout": 0}, "model": mixture_folder(tmp_path)}
+    quantized, whole = (answer(Question(quantization=storage, **asked)) for storage in ("4bit", None))
+    assert quantized.estimate.weights_bytes > whole.estimate.weights_bytes
+    assert quantized.notes[0].startswith("Quantization makes this model no smaller")
+    assert whole.notes == ()
+
+
+def in_catalogue(**values: object) -> Question:
+    return Question(model="microsoft/unixcoder-base", method=METHODS["lora"], searched="batch-size", **values)  # type: ignore[arg-type]
+
+
+def without_profiles(*args: object, **kwargs: object) -> None:
+    return None
+
+
+def with_wrong_profiles(*args: Any, **kwargs: Any) -> Estimate | None:
+    found = estimate_step(*args, **kwargs)
+    return None if found is None else replace(found, peak_memory_bytes=found.peak_memory_bytes // 3)
+
+
+@pytest.mark.slow
+def test_a_stored_profile_saves_runs_and_changes_no_answer(monkeypatch):
+    asked = in_catalogue(seq_length=256)
+    guided = answer(asked, usable_gib=4.0).largest
+    monkeypatch.setattr(answers, "estimate_step", without_profiles)
+    alone = answer(asked, usable_gib=4.0).largest
+    monkeypatch.setattr(answers, "estimate_step", with_wrong_profiles)
+    misled = answer(asked, usable_gib=4.0).largest
+    assert guided is not None
+    assert alone is not None
+    assert misled is not None
+    assert guided.value == alone.value == misled.value > 1
+    assert guided.run == alone.run == misled.run
+    assert guided.n_runs <= 3 < alone.n_runs
+
+
+def test_only_a_step_like_the_stored_ones_is_looked_up(ask, monkeypatch):
+    given: list[object] = []
+    monkeypatch.setattr(answers, "largest_that_fits", lambda *_, expected, **__: given.append(expected) or stop())
+
+    def stop() -> None:
+        raise InputError("enough seen")
+
+    for question in (
+        in_catalogue(), in_catalogue(attention="eager"), in_catalogue(eval_batch_size=4),
+        in_catalogue(hyperparameters={"target_modules": ["query"]}),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="enough seen"):
+            answer(question, usable_gib=4.0)
+    with pytest.raises(InputError, match="enough seen"):
+        ask(searched="batch-size", usable_gib=4.0)  # a folder
+    assert [one is not None for one in given] == [True, False, False, False, False]
+    # Profiles are of the step that `tune` runs, with the largest fragmentation seen at any size.
+    expected = cast(Callable[[int], int], given[0])
+    step = in_catalogue(batch_size=8, autocast=True, optimizer="adamw-fused", holds_outputs=False)
+    peak_bytes = answer(replace(step, searched=None), usable_gib=4.0).peak_memory_bytes
+    assert 4 * 2**30 - expected(8) == pytest.approx(peak_bytes, rel=0.15)

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import CheckpointError, checkpoint
 from transformers import AutoModelForCausalLM
 
-from advisor.dryrun.cuda_on_meta import CudaOnMeta, checkpoint_contexts
+from advisor.dryrun.cuda_on_meta import CudaOnMeta, checkpoint_contexts, grouped_product
 from advisor.modeling.quiet import quiet_libraries
 from tests.dryrun.tiny_workloads import source_of
 
@@ -398,3 +398,47 @@ def test_what_is_computed_anew_in_the_backward_pass_is_cast_too():
 def test_outside_the_mode_checkpointing_is_as_usual():
     with checkpoint_contexts()[1]:
         assert CASES["linear"]("meta").dtype == FP32
+
+
+# Grouped products
+
+
+def grouped(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Result and both gradients of tokens by experts: 12 tokens of 32 numbers, 3 experts with 16 outputs each."""
+    ends = torch.tensor([4, 6, 12], dtype=torch.int32, device=device)
+    tokens = torch.zeros(12, 32, dtype=dtype, device=device, requires_grad=True)
+    experts = torch.zeros(3, 16, 32, dtype=dtype, device=device, requires_grad=True)
+    out = functional.grouped_mm(tokens, experts.transpose(-2, -1), offs=ends)
+    out.backward(torch.ones_like(out))
+    return [out, *(one.grad for one in (tokens, experts) if one.grad is not None)]
+
+
+@pytest.mark.parametrize("dtype", [FP32, FP16, BF16])
+def test_grouped_products_and_their_gradients_are_those_of_a_device(dtype):
+    with CudaOnMeta():
+        found = grouped("meta", dtype)
+    real = grouped("cpu", dtype)
+    assert len(found) == len(real) == 3
+    assert [(one.shape, one.dtype) for one in found] == [(one.shape, one.dtype) for one in real]
+
+
+def test_outside_of_the_mode_meta_refuses_grouped_products_in_float32_as_ever():
+    with CudaOnMeta():
+        grouped("meta", FP32)
+    with pytest.raises(RuntimeError, match="Expected inputs of BF16 type"):
+        grouped("meta", FP32)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shape", "strides"),
+    [
+        ((12, 32), (3, 32, 6), (12, 6), (8, 1)),  # rows of 6 * 4 bytes, which end at 32
+        ((32, 12), (12, 6), (3, 32, 6), (256, 8, 1)),
+        ((3, 5, 32), (32, 12), (5, 12), (12, 1)),
+        ((3, 5, 32), (3, 32, 6), (3, 5, 6), (40, 8, 1)),
+    ],
+)
+def test_rows_of_a_grouped_product_begin_at_multiples_of_16_bytes(left, right, shape, strides):
+    ends = None if len(left) == len(right) == 3 else meta(3, dtype=torch.int32)
+    found = grouped_product(meta(*left), meta(*right), offs=ends)
+    assert (tuple(found.shape), found.stride()) == (shape, strides)

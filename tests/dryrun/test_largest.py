@@ -29,14 +29,18 @@ def run_of(peak_bytes: int, usable_bytes: int | None) -> DryRun:
     return DryRun(estimate=estimate, total_params=1, tokens_per_step=1, usable_bytes=usable_bytes)
 
 
-def search(memory: Callable[[int], int], usable: int, limit: int = 10_000) -> tuple[Largest, list[int]]:
+def search(
+    memory: Callable[[int], int], usable: int, limit: int = 10_000, expected: Callable[[int], int] | None = None
+) -> tuple[Largest, list[int]]:
+    """Search with a memory, and perhaps an expectation of it; returns the values that were asked for as well."""
     asked: list[int] = []
 
     def dry_run(value: int) -> DryRun:
         asked.append(value)
         return run_of(memory(value), usable)
 
-    return largest_that_fits(dry_run, limit=limit, name="batch-size"), asked
+    margin = None if expected is None else lambda value: usable - expected(value)
+    return largest_that_fits(dry_run, limit=limit, name="batch-size", expected=margin), asked
 
 
 def by_trial(memory: Callable[[int], int], usable: int, limit: int) -> int:
@@ -130,3 +134,80 @@ def test_an_exact_fit_fits():
 def test_a_dry_run_without_a_device_is_a_mistake_of_the_program():
     with pytest.raises(ValueError, match="knows no device"):
         largest_that_fits(lambda _: run_of(1, None), limit=3, name="rank")
+
+
+def real(value: int) -> int:
+    """Memory in steps of 512 bytes, of a straight line and a square."""
+    return -(-(3_000_000 + 12_345 * value + value * value // 9) // 512) * 512
+
+
+USABLE = 40_000_000
+
+
+def test_with_the_right_expectation_two_runs_are_enough():
+    found, asked = search(real, USABLE, expected=real)
+    assert asked == [found.value, found.value + 1]
+    assert (found.n_runs, found.limited) == (2, False)
+    assert found.value == search(real, USABLE)[0].value == by_trial(real, USABLE, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("expected", "most"),
+    [
+        (lambda value: real(value) + 200_000, 4),  # such as an optimizer with less state
+        (lambda value: 3_000_000 + (real(value) - 3_000_000) * 4 // 5, 4),  # outputs that the loop keeps
+        (lambda value: 3_000_000 + (real(value) - 3_000_000) * 5 // 4, 5),
+    ],
+)
+def test_an_expectation_that_is_off_by_a_little_costs_a_run_or_two(expected, most):
+    found, asked = search(real, USABLE, expected=expected)
+    assert found.value == by_trial(real, USABLE, 10_000)
+    assert len(asked) <= most < len(search(real, USABLE)[1])
+
+
+WRONG = [
+    lambda value: 0,  # everything fits
+    lambda value: 10**12,  # nothing fits
+    lambda value: 10**12 - value,  # larger ones need less
+    lambda value: value**3,
+    lambda value: value**4 + 10**9,
+    lambda value: 39_999_000 + value % 1000,
+    lambda value: 17 * value,
+]
+
+
+@pytest.mark.parametrize("expected", WRONG)
+@pytest.mark.parametrize(
+    "memory",
+    [real, lambda value: 5, lambda value: 4 * 10**7 - 10_000 + value, lambda value: 10**7 if value < 77 else 5 * 10**7],
+)
+def test_a_wrong_expectation_changes_nothing_but_the_number_of_runs(expected, memory):
+    found, asked = search(memory, USABLE, expected=expected)
+    assert found.value == search(memory, USABLE)[0].value == by_trial(memory, USABLE, 10_000)
+    assert found.limited == (found.value == 10_000)
+    assert len(asked) == len(set(asked)) <= 8 + 14  # halving 10,000 after eight guesses
+
+
+@given(
+    base=st.integers(0, 10**6), slope=st.integers(0, 10**5), square=st.integers(0, 100), usable=st.integers(1, 10**8),
+    step=st.sampled_from([1, 512]), limit=st.integers(1, 3000), expected_base=st.integers(0, 10**6),
+    expected_slope=st.integers(-10, 10**5), expected_square=st.integers(-1, 100),
+)  # fmt: skip
+def test_whatever_was_expected_the_answer_is_that_of_trying_every_value(
+    base, slope, square, usable, step, limit, expected_base, expected_slope, expected_square
+):
+    def memory(value: int) -> int:
+        return -(-(base + slope * value + square * value * value) // step) * step
+
+    def expected(value: int) -> int:
+        return expected_base + expected_slope * value + expected_square * value * value
+
+    if memory(1) > usable:
+        with pytest.raises(InfeasibleBudgetError, match="not even batch-size 1 fits"):
+            search(memory, usable, limit, expected)
+        return
+    found, asked = search(memory, usable, limit, expected)
+    assert found.value == by_trial(memory, usable, limit)
+    assert found.limited == (found.value == limit)
+    assert found.n_runs == len(asked) == len(set(asked)) <= 8 + 12
+    assert 1 <= min(asked) <= max(asked) <= limit

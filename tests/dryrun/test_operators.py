@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from advisor.dryrun.cuda_on_meta import CudaOnMeta
 from advisor.dryrun.operators import OperatorCost, cost
 
 aten: Any = torch.ops.aten
@@ -86,6 +87,37 @@ def test_attention_computes_two_products_forward_and_five_backward():
 def test_int8_products_are_counted_though_the_registry_has_none():
     found = of(aten._int_mm.default, meta(32, 64, dtype=torch.int8), meta(64, 16, dtype=torch.int8))
     assert (found.flops, found.kind) == (2 * 32 * 64 * 16, "int8")
+
+
+def grouped(left: tuple[int, ...], right: tuple[int, ...], dtype: torch.dtype) -> OperatorCost:
+    func, ends = aten._grouped_mm.default, meta(5, dtype=torch.int32)
+    args = (meta(*left, dtype=dtype), meta(*right, dtype=dtype), *(() if len(left) == len(right) == 3 else (ends,)))
+    with CudaOnMeta():
+        return of(func, *args)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "flops"),
+    [
+        ((40, 16), (5, 16, 24), 2 * 40 * 16 * 24),  # each token meets one expert
+        ((16, 40), (40, 24), 2 * 16 * 40 * 24),  # gradients of experts: each token goes into one
+        ((5, 16, 24), (24, 40), 2 * 16 * 24 * 40),
+        ((5, 8, 16), (5, 16, 24), 5 * 2 * 8 * 16 * 24),
+    ],
+)
+@pytest.mark.parametrize("dtype", [BF16, torch.float32])
+def test_a_grouped_product_computes_what_its_groups_do_together(left, right, flops, dtype):
+    assert grouped(left, right, dtype).flops == flops
+
+
+def test_a_grouped_product_reads_all_experts_and_is_at_once_in_bfloat16_only():
+    at_once, one_by_one = (grouped((40, 16), (5, 16, 24), dtype) for dtype in (BF16, torch.float32))
+    assert at_once.read_bytes == 2 * (40 * 16 + 5 * 16 * 24) + 5 * 4
+    assert (at_once.launches, at_once.synchronizes) == (2, False)
+    # The host reads where the groups end, then calls one product for each.
+    assert (one_by_one.launches, one_by_one.synchronizes) == (5, True)
+    batched = grouped((5, 8, 16), (5, 16, 24), torch.float32)
+    assert (batched.launches, batched.synchronizes) == (1, False)
 
 
 def test_a_step_has_the_operations_that_pytorch_counts():

@@ -1,56 +1,23 @@
 """Optimizers on meta against the same optimizers on the CPU and against sums done by hand."""
 
 import importlib.util
-import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch.optim import Optimizer, optimizer
 from torch.utils import _foreach_utils
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from advisor.dryrun.optimizers import OPTIMIZERS, build_optimizer, cuda_kernels_on_meta, paged_tensors
 from advisor.errors import UnknownNameError
+from advisor.spec import OptimizerName
+from tests.storages import StorageWatch
 
 # Below 4096 numbers, above, and above 100,000; a vector; one that is no multiple of 256.
 SHAPES = [(8, 16), (64, 100), (33, 333), (400, 300), (5000,)]
 NUMBERS = [128, 6400, 10989, 120_000, 5000]
 FP32_BYTES = 4 * sum(NUMBERS)
-
-
-class Watch(TorchDispatchMode):
-    """Counts live bytes of new storages, apart from scalars, and notes which operators ran."""
-
-    def __init__(self, known: list[torch.Tensor]) -> None:
-        super().__init__()
-        self.operators: list[str] = []
-        self.live_bytes = self.peak_bytes = 0
-        self._known = {tensor.untyped_storage()._cdata: tensor.untyped_storage() for tensor in known}
-        self._live: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.operators.append(func.overloadpacket.__name__)
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and tensor.numel() > 1:
-                self._note(tensor.untyped_storage())
-        return out
-
-    def _note(self, storage: torch.UntypedStorage) -> None:
-        key, nbytes = storage._cdata, storage.nbytes()
-        if key in self._known or key in self._live:
-            return
-        self._live.add(key)
-        self.live_bytes += nbytes
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        weakref.finalize(storage, self._forget, key, nbytes)
-
-    def _forget(self, key: int, nbytes: int) -> None:
-        self._live.discard(key)
-        self.live_bytes -= nbytes
 
 
 def parameters(device: str = "meta", dtype: torch.dtype = torch.float32) -> list[torch.nn.Parameter]:
@@ -79,14 +46,14 @@ def step_on_meta(name: str, steps: int = 1, **options: float) -> Optimizer:
     return built
 
 
-def watched_step(built: Optimizer) -> Watch:
+def watched_step(built: Optimizer) -> StorageWatch:
     """Watch a step after the first, when all state is there."""
     known = [parameter for group in built.param_groups for parameter in group["params"]]
     with cuda_kernels_on_meta():
         built.step()
         known += [parameter.grad for parameter in known]
         known += [value for state in built.state.values() for value in state.values() if torch.is_tensor(value)]
-        with Watch(known) as watch:
+        with StorageWatch(known, scalars=False) as watch:
             built.step()
     return watch
 
@@ -191,6 +158,9 @@ class TestStep:
         # The largest matrix: its squared gradient, squared gradient plus epsilon.
         assert 2 * 4 * 120_000 <= watch.peak_bytes < 3 * 4 * 120_000
 
+    def test_is_there_for_every_name_that_a_user_may_give(self) -> None:
+        assert OPTIMIZERS.keys() == set(get_args(OptimizerName))
+
     def test_takes_groups_of_parameters(self) -> None:
         for name in OPTIMIZERS:
             first, *rest = parameters()
@@ -208,9 +178,9 @@ class TestCudaKernels:
     def test_clipping_takes_the_foreach_path_inside_and_the_loop_outside(self) -> None:
         made = parameters()
         known: list[Any] = [*made, *(parameter.grad for parameter in made)]
-        with Watch(known) as outside:
+        with StorageWatch(known, scalars=False) as outside:
             torch.nn.utils.clip_grad_norm_(made, 1.0)
-        with cuda_kernels_on_meta(), Watch(known) as inside:
+        with cuda_kernels_on_meta(), StorageWatch(known, scalars=False) as inside:
             torch.nn.utils.clip_grad_norm_(made, 1.0)
         assert {"_foreach_norm", "_foreach_mul_"} <= set(inside.operators)
         assert not any(name.startswith("_foreach") for name in outside.operators)

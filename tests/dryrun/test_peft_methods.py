@@ -129,8 +129,9 @@ class Step:
 
 def step_of(model: PeftModel, *, device: str, classifies: bool = False) -> Step:
     """Run forward with labels, backward, clipping and optimizer on a padded batch."""
-    resident = [*model.parameters(), *model.buffers()]  # kept alive: storages are told by address
-    seen = {tensor.untyped_storage()._cdata: 0 for tensor in resident}
+    # The storages are kept alive: they are told by address.
+    resident = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
+    seen = {storage._cdata: 0 for storage in resident}
     kept: list[torch.Tensor] = []
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

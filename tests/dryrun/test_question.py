@@ -3,15 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from advisor.catalog.methods import METHODS
-from advisor.dryrun.question import ATTENTIONS, OPTIMIZERS, Question, is_on_hub, known_model
-from advisor.dryrun.workload import OptimizerName
+from advisor.dryrun.question import Question, is_on_hub, known_model
 from advisor.errors import DataError, InputError, UnknownNameError
-from advisor.modeling.meta import Attention
 from tests.model_folders import config_folder
 
 
@@ -60,11 +57,6 @@ def test_what_makes_no_sense_is_refused(values, said):
     assert said in str(caught.value)
 
 
-def test_the_lists_of_names_are_those_of_the_workload():
-    assert get_args(OptimizerName) == OPTIMIZERS
-    assert get_args(Attention) == ATTENTIONS
-
-
 def test_a_model_of_the_catalogue_is_known_by_its_full_name():
     assert known_model("codebert-base") == "microsoft/codebert-base"
     assert not is_on_hub("microsoft/codebert-base")
@@ -99,7 +91,7 @@ def test_an_unknown_name_comes_with_its_neighbours():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "not found"), ("{", "is not JSON"), ("[1]", "one JSON object"), ("\xff", "is not JSON")],
+    [(None, "not found"), ("{", "not valid JSON"), ("[1]", "one JSON object"), ("\xff", "not valid JSON")],
 )
 def test_a_folder_without_a_usable_config_is_refused(tmp_path, text, said):
     if text is not None:

@@ -9,14 +9,25 @@ from typing import Any
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PeftConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from peft import (
+    IA3Config,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
+from transformers import AutoConfig
 
 from advisor.dryrun.peaks import peaks_of
-from advisor.dryrun.step import StepTrace, build_model, inputs_of, run_step
+from advisor.dryrun.step import StepTrace, build_model, inputs_of, run_model_step, run_step
 from advisor.dryrun.workload import Workload
 from advisor.errors import InputError
 from advisor.modeling.base import AUTO_CLASSES
+from advisor.modeling.meta import ModelSource
 from advisor.modeling.quiet import quiet_libraries
+from advisor.spec import Architecture
 from tests.dryrun.tiny_workloads import FAMILIES, source_of, workload_of
 
 LAYERS, RANK, BATCH, LENGTH, VOCAB = 2, 4, 3, 24, 320
@@ -213,3 +224,98 @@ def test_all_that_a_step_allocates_is_freed_but_for_the_optimizer_s_state():
 def test_a_head_that_the_model_does_not_have_is_refused():
     with pytest.raises(InputError, match="'tiny-llama': cannot be built with a seq2seq-lm head"):
         run_step(workload_of("llama", head="seq2seq-lm"))
+
+
+CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "roberta": {}, "bert": {}, "modernbert": {}, "electra": {"embedding_size": 64}, "deberta-v2": {},
+    "distilbert": {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128},
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4}, "gpt_bigcode": {"n_embd": 64, "n_layer": 2, "n_head": 4},
+    "t5": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+    "plbart": {
+        "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128,
+    },
+    "llama": {}, "qwen2": {}, "qwen3": {"head_dim": 16}, "gemma": {"head_dim": 16}, "gemma3_text": {"head_dim": 16},
+    "mistral": {"head_dim": 16}, "phi": {}, "phi3": {}, "stablelm": {}, "smollm3": {}, "starcoder2": {},
+    "qwen3_moe": {"head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "gpt_oss": {"head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2},
+}  # fmt: skip
+_ENCODER_DECODERS = frozenset({"t5", "plbart"})
+# Heads that PEFT does not train by itself.
+OWN_HEADS = {"modernbert": ["head"], "distilbert": ["pre_classifier"]}
+
+
+def classifier_of(model_type: str) -> Workload:
+    usual = {
+        "vocab_size": VOCAB, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 128, "max_position_embeddings": 128,
+    }  # fmt: skip
+    changes = CLASSIFIERS[model_type]
+    sizes = {"vocab_size": VOCAB} if set(changes) & {"dim", "d_model", "n_embd"} else usual
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
+    config = AutoConfig.for_model(model_type, **{**sizes, **tokens, **changes})
+    architecture: Architecture = "encoder-decoder" if model_type in _ENCODER_DECODERS else "decoder-only"
+    return Workload(
+        source=ModelSource(name=model_type, config=config, architecture=architecture),
+        head="sequence-classification", quantization="4bit", batch_size=2, seq_length=16, n_labels=3,
+        # Experts are adapted as whole parameters, which allows no dropout.
+        peft_config=LoraConfig(
+            task_type="SEQ_CLS", target_modules="all-linear", r=2, lora_dropout=0.0,
+            modules_to_save=OWN_HEADS.get(model_type),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", CLASSIFIERS)
+def test_a_classifier_on_4_bits_trains_with_a_head_that_is_not_quantized(model_type):
+    workload = classifier_of(model_type)
+    model = build_model(workload)
+    assert isinstance(model, PeftModel)
+    base = model.get_base_model()
+    packed = {name for name, one in base.named_parameters() if type(one).__name__ == "Params4bit"}
+    assert packed
+    assert {name.split(".")[0] for name in packed} == {base.base_model_prefix}
+    trace = run_model_step(model, workload, with_costs=False)
+    assert trace.step_begins < trace.forward_ends < len(trace.events)
+
+
+EXPERTS, EXPERT_WIDTH = 4, 32
+
+
+def mixture(**options: Any) -> Workload:
+    sizes = {
+        "vocab_size": VOCAB, "hidden_size": 64, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 128, "max_position_embeddings": 128,
+        "num_experts": EXPERTS, "num_experts_per_tok": 2, "moe_intermediate_size": EXPERT_WIDTH, "pad_token_id": 0,
+    }  # fmt: skip
+    config = AutoConfig.for_model("qwen3_moe", **sizes)
+    source = ModelSource(name="tiny-mixture", config=config, architecture="decoder-only")
+    return workload_of("llama", **{"source": source, "peft_config": lora(), **options})
+
+
+def test_experts_are_float32_where_the_linear_layers_are_stored_in_4_bits():
+    """bitsandbytes quantizes linear layers, which fused experts are not, and PEFT casts all the rest to float32."""
+    model = build_model(mixture(quantization="4bit"))
+    experts = {name: one for name, one in model.named_parameters() if ".experts." in name}
+    # One matrix for gate and up, one for down; for each expert and layer.
+    numbers = LAYERS * EXPERTS * (64 * 2 * EXPERT_WIDTH + EXPERT_WIDTH * 64)
+    assert sum(one.numel() for one in experts.values()) == numbers == 49_152
+    assert {one.dtype for one in experts.values()} == {torch.float32}
+    assert all("weight" in name for name, one in model.named_parameters() if type(one).__name__ == "Params4bit")
+    trace = run_step(mixture(quantization="4bit"))
+    # Queries and outputs, keys and values: half a byte a number, a scale for 64, a scale of the scales for 256.
+    attention = LAYERS * (2 * 64 * 64 + 2 * 64 * 32)
+    # Embedding, output, router, two norms of the layer and two of the heads, and the last norm.
+    others = 2 * VOCAB * 64 + LAYERS * (EXPERTS * 64 + 2 * 64 + 2 * 16) + 64
+    scales = sum(bytes_of(trace, "weights")) - attention // 2 - 4 * (numbers + others) - ROTARY_BYTES
+    assert 0 < scales < LAYERS * 4 * (4096 // 64 + 4 + 4 * (16 + 256) + 4 + 8)
+
+
+@pytest.mark.parametrize("quantization", [None, "4bit"])
+def test_every_token_meets_as_many_experts_as_the_router_picks(quantization):
+    trace = run_step(mixture(quantization=quantization))
+    forward = [cost for phase, cost in trace.costs if phase == "forward" and cost.name == "_grouped_mm"]
+    pairs = 2 * BATCH * LENGTH  # of token and expert
+    gate_and_up, down = 2 * pairs * 64 * 2 * EXPERT_WIDTH, 2 * pairs * EXPERT_WIDTH * 64
+    assert [cost.flops for cost in forward] == [gate_and_up, down] * LAYERS
+    assert {cost.kind for cost in forward} == {"bf16" if quantization is None else "fp32"}

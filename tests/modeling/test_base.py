@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from advisor.catalog.tasks import find_task
 from advisor.errors import DataError, InputError
 from advisor.modeling import base as base_module
 from advisor.modeling.base import BaseModel, load_base_model, request_for
-from advisor.spec import Architecture
+from advisor.spec import Architecture, Quantization
 from tests.models import MAX_POSITIONS, save_tiny_base_model
 from tests.training.toy import candidate
 
@@ -174,3 +175,25 @@ def test_quantization_says_what_it_needs(base_folder: Callable[..., Path], monke
     monkeypatch.setattr(base_module.importlib.util, "find_spec", lambda _: object())
     with pytest.raises(InputError, match="needs a CUDA device"):
         load_base_model(request, CPU)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "task", "left_out"),
+    [
+        ("roberta", "clone-detection", ["classifier"]),
+        ("modernbert", "clone-detection", ["head", "classifier"]),
+        ("llama", "clone-detection", ["score"]),
+        ("t5", "clone-detection", ["classification_head"]),
+        ("llama", "code-summarization", None),  # transformers leaves out the output layer by itself
+    ],
+)
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_all_of_a_classification_head_is_left_out_of_quantization(
+    model_type: str, task: str, left_out: list[str] | None, quantization: Quantization
+) -> None:
+    chosen = replace(candidate(Path("x"), "decoder-only"), quantization=quantization)
+    request = request_for(chosen, find_task(task), ("no", "yes"), CPU)
+    config = AutoConfig.for_model(model_type, num_labels=2)
+    storage = base_module._quantization_config(request, config, torch.device("cuda"))["quantization_config"]
+    assert storage.llm_int8_skip_modules == left_out
+    assert (storage.load_in_4bit, storage.load_in_8bit) == (quantization == "4bit", quantization == "8bit")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, RobertaConfig, T5Config
 
-from advisor.catalog.base_models import all_base_models
+from advisor.catalog.base_models import all_base_models, find_config
+from advisor.catalog.positions import FIXED_TABLES
 from advisor.errors import DataError, InputError, UnknownNameError
 from advisor.modeling import meta
 from advisor.modeling.meta import ModelSource, build_on_meta, depth_of, hidden_size, read_model_source
@@ -81,7 +82,7 @@ def test_a_quantized_checkpoint_is_read_as_what_it_was_made_from(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{ not json", r"no usable config\.json"),
+        ("{ not json", "not valid JSON"),
         ({"hidden_size": 64}, r"no usable config\.json"),
         ({"model_type": "no-such-type"}, r"no usable config\.json"),
         ({**LLAMA, "num_hidden_layers": "many"}, r"no usable config\.json"),
@@ -95,7 +96,7 @@ def test_an_unusable_config_is_an_error_of_one_line(config, message, tmp_path):
 
 
 def test_a_folder_without_a_config_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"has no config\.json; give a transformers model folder"):
+    with pytest.raises(DataError, match=r"config\.json': not found; a model folder needs"):
         read_model_source(str(tmp_path))
 
 
@@ -107,33 +108,11 @@ def test_an_unknown_name_comes_with_near_ones(name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["/no/such", "~/model", "./model", "a/b/c"])
-def test_what_is_no_hub_id_is_not_asked_for(name, monkeypatch):
+@pytest.mark.parametrize("name", ["/no/such", "~/model", "./model", "a/b/c", "someone/llama"])
+def test_other_names_are_refused_without_asking_the_hub(name, monkeypatch):
     monkeypatch.setattr(meta.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("the hub was asked"))
     with pytest.raises(InputError):
         read_model_source(name)
-
-
-def test_a_hub_id_outside_the_catalogue_is_asked_for_its_config_alone(monkeypatch):
-    asked: list[tuple[Any, ...]] = []
-
-    def from_pretrained(name: str, **options: Any) -> Any:
-        asked.append((name, options))
-        return LlamaConfig(hidden_size=64)
-
-    monkeypatch.setattr(meta.AutoConfig, "from_pretrained", from_pretrained)
-    assert read_model_source("someone/llama").config.hidden_size == 64
-    assert asked == [("someone/llama", {"trust_remote_code": False})]
-
-
-def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch):
-    def offline(*_: Any, **__: Any) -> Any:
-        raise OSError("We couldn't connect\n  to the hub")
-
-    monkeypatch.setattr(meta.AutoConfig, "from_pretrained", offline)
-    with pytest.raises(DataError, match=r"'someone/llama': no usable config\.json") as error:
-        read_model_source("someone/llama")
-    assert "\n" not in str(error.value)
 
 
 # Positions
@@ -156,6 +135,22 @@ def test_roberta_s_table_of_514_rows_takes_512_tokens():
 def test_relative_and_rotary_positions_have_no_limit():
     assert tiny("t5").position_limit is None
     assert (tiny("llama").position_limit, tiny("llama").max_positions) == (None, 256)
+
+
+def test_the_catalogue_s_models_have_a_limit_where_their_weights_hold_a_table_of_positions():
+    of_each_type = {find_config(model.hf_id)[0]: model.hf_id for model in all_base_models()}
+    for hf_id in of_each_type.values():
+        source = read_model_source(hf_id)
+        if source.config.model_type in FIXED_TABLES:
+            continue
+        rows = getattr(source.config, "max_position_embeddings", None) or -9
+        model = build_on_meta(source, source.default_head, dtype=torch.bfloat16, layers=1)
+        tables = [
+            name
+            for name, one in model.named_parameters()
+            if one.ndim == 2 and one.shape[0] in (rows, rows + 2) and ("pos" in name or "wpe" in name)
+        ]
+        assert bool(tables) == (source.position_limit is not None), hf_id
 
 
 # Building

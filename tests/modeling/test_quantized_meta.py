@@ -6,7 +6,6 @@ Where it is not, the last class is skipped; a folder with an unpacked wheel of b
 import importlib
 import importlib.util
 import sys
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from peft import (
     prepare_model_for_kbit_training,
 )
 from peft.import_utils import is_bnb_4bit_available, is_bnb_available
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -41,6 +38,7 @@ from transformers import (
 from advisor.modeling.quantized_meta import Linear4bit, Linear8bitLt, bitsandbytes_stand_in, quantize_meta
 from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Quantization
+from tests.storages import StorageWatch
 
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 INPUTS, OUTPUTS, ROWS = 128, 192, (2, 8)
@@ -52,39 +50,6 @@ LLAMA = LlamaConfig(
 
 
 Passes = tuple[list[int], list[int]]  # events of the forward and of the backward pass
-
-
-class Watch(TorchDispatchMode):
-    """Notes allocations (positive) and frees (negative) of storages that were not there before."""
-
-    def __init__(self, known: list[Any]) -> None:
-        super().__init__()
-        self.events: list[int] = []
-        # Storages, not tensors: a tensor whose `data` is replaced lets go of its storage, and its number is used again.
-        storages = [tensor.untyped_storage() for tensor in known if tensor is not None]
-        self._known = {storage._cdata: storage for storage in storages}
-        self._live: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "meta":
-            return 1
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor):
-                self._note(tensor.untyped_storage())
-        return out
-
-    def _note(self, storage: torch.UntypedStorage) -> None:
-        key, nbytes = storage._cdata, storage.nbytes()
-        if key in self._known or key in self._live:
-            return
-        self._live.add(key)
-        self.events.append(nbytes)
-        weakref.finalize(storage, self._forget, key, nbytes)
-
-    def _forget(self, key: int, nbytes: int) -> None:
-        self._live.discard(key)
-        self.events.append(-nbytes)
 
 
 def tensors_of(module: torch.nn.Module) -> list[torch.Tensor]:
@@ -107,7 +72,7 @@ def quantized_names(model: torch.nn.Module) -> set[str]:
 
 def watched_pass(module: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, known: list[Any]) -> Passes:
     """Run a layer forward and backward; return the events of each pass."""
-    with Watch([rows, *known]) as watch:
+    with StorageWatch([rows, *known]) as watch:
         output = module(rows)
         forward = list(watch.events)
         output.backward(torch.empty_like(output))
@@ -202,7 +167,7 @@ class TestLayers:
     def test_without_gradients_nothing_but_the_output_stays(self) -> None:
         rows = torch.empty(*ROWS, INPUTS, dtype=torch.bfloat16, device="meta")
         layer = Linear4bit((OUTPUTS, INPUTS), None, torch.bfloat16, torch.bfloat16)
-        with torch.no_grad(), Watch([rows, *tensors_of(layer)]) as watch:
+        with torch.no_grad(), StorageWatch([rows, *tensors_of(layer)]) as watch:
             output = layer(rows)
             assert sum(watch.events) == output.nbytes
 
@@ -304,7 +269,7 @@ def attach(base: PreTrainedModel, quantization: Quantization, config: PeftConfig
 def run(model: torch.nn.Module, device: str = "meta", known: Sequence[torch.Tensor] = ()) -> Passes:
     """Run one step; return the events of each pass."""
     ids = torch.ones((2, 16), dtype=torch.long, device=device)
-    with quiet_libraries(), Watch([ids, *tensors_of(model), *known]) as watch:
+    with quiet_libraries(), StorageWatch([ids, *tensors_of(model), *known]) as watch:
         loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         forward = list(watch.events)
         loss.backward()

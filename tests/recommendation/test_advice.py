@@ -165,3 +165,23 @@ def test_the_first_choice_is_what_an_expert_would_expect(task, vram, architectur
     line = ask(task, vram).candidates[0]
     assert (line.architecture, line.method) == (architecture, "lora")
     assert 1e8 < find_base_model(line.base_model).params < most_params
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-Coder-30B-A3B-Instruct", "deepseek-ai/DeepSeek-Coder-V2-Lite-Base"])
+def test_where_experts_are_adapted_low_rank_methods_come_without_dropout_and_dora_not_at_all(model):
+    found = {line.method: line for line in ask("code-generation", None, base_model=model, top=20).candidates}
+    assert {"lora", "rslora"} <= set(found)
+    assert "dora" not in found
+    for slug in ("lora", "rslora"):
+        assert found[slug].hyperparameters["lora_dropout"] == 0
+        (reason,) = [reason for reason in found[slug].reasons if reason.choice == "lora_dropout"]
+        assert reason.text.startswith("0: PEFT adapts the experts")
+    with pytest.raises(InputError, match="PEFT cannot put DoRA on its fused experts; use lora"):
+        ask("code-generation", None, base_model=model, method="dora")
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-oss-20b", "Qwen/Qwen2.5-Coder-7B"])
+def test_where_experts_are_left_alone_low_rank_methods_keep_their_dropout(model):
+    found = {line.method: line for line in ask("code-generation", None, base_model=model, top=20).candidates}
+    assert {"lora", "dora"} <= set(found)
+    assert all(found[slug].hyperparameters["lora_dropout"] > 0 for slug in ("lora", "dora"))
