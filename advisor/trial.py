@@ -62,6 +62,7 @@ class RungReport:
         trainable_params: Parameters trained, head included.
         micro_batch_size: Examples in memory at once, fewer than the candidate asks for where those did not fit; None
             if unknown.
+        pack_size: Trials that shared the forward and backward passes since the last rung, this one included.
         failure: Set when the trial is over for a reason other than its end.
     """
 
@@ -74,6 +75,7 @@ class RungReport:
     peak_memory_bytes: int | None = None
     trainable_params: int | None = None
     micro_batch_size: int | None = None
+    pack_size: int = 1
     failure: TrialFailure | None = None
 
 
@@ -133,11 +135,20 @@ class TrialRunner(Protocol):
     def slots(self) -> int:
         """How many trials may be live at once."""
 
-    def start(self, trial: TrialSpec) -> None:
-        """Place a trial in a free slot. Its first failure is reported by `advance`, not raised."""
+    def start(self, trial: TrialSpec, *, checkpoint: Path | None = None) -> None:
+        """Place a trial in a free slot. Its first failure is reported by `advance`, not raised.
+
+        Args:
+            trial: What to train.
+            checkpoint: Folder that `checkpoint` wrote for the same trial, to go on from there; None to begin. A
+                folder that cannot be used raises DataError, and the slot stays free.
+        """
 
     def advance(self) -> tuple[RungReport, ...]:
         """Train live trials to a rung; return one report for each that reached one or failed (never empty)."""
+
+    def checkpoint(self, number: int, folder: Path) -> None:
+        """Write all that a live trial needs to go on from the rung it has reached: whole or not at all."""
 
     def save(self, number: int, folder: Path) -> None:
         """Write the live trial's adapter (ordinary PEFT format, or a model folder for full fine-tuning)."""

@@ -33,7 +33,7 @@ class AttachedModel:
 
     base: BaseModel
     model: PeftModel | PreTrainedModel
-    _snapshot: Snapshot
+    _snapshot: Snapshot | None = None
 
     @property
     def trainable_parameters(self) -> list[torch.nn.Parameter]:
@@ -103,7 +103,7 @@ class AttachedModel:
         """
         # Parts of the adapter refer to each other; only the base model may survive.
         self.model = self.base.model
-        intact = self._snapshot.restore()
+        intact = self._snapshot is None or self._snapshot.restore()
         release_memory(self.base.device)
         return intact
 
@@ -142,6 +142,15 @@ def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> Attac
             # Half-precision weights would swallow small updates; autocast still computes in half precision.
             parameter.data = parameter.data.float()
     return AttachedModel(base=base, model=model, _snapshot=snapshot)
+
+
+def changes_base(candidate: Candidate) -> bool:
+    """Does attaching or training this candidate write into the base model's weights?
+
+    Full fine-tuning does, and initialisations that move a part of the base weights into the adapter, such as PiSSA.
+    """
+    start = candidate.hyperparameters.get("init_lora_weights", True)
+    return candidate.method == "full" or (isinstance(start, str) and start not in ("gaussian", "orthogonal"))
 
 
 def load_adapter(base: BaseModel, candidate: Candidate, folder: Path) -> AttachedModel:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import GenerationConfig
@@ -15,6 +15,7 @@ from advisor.training.batches import Batch, collate_inputs, evaluation_batches
 from advisor.training.tokens import TokenRow
 
 EVALUATION_BATCH_SIZE = 32
+ResultT = TypeVar("ResultT")
 
 
 def predict(
@@ -37,26 +38,51 @@ def predict(
     Raises:
         torch.OutOfMemoryError: Not even one row fits.
     """
-    texts: dict[int, str] = {}
     attached.model.eval()
-    with quiet_libraries(), torch.no_grad(), _autocast(attached, precision):
-        predict_batch = _predictor(attached, max_target_length)
-        waiting = [numbers for numbers, _ in prediction_batches(attached, rows, batch_size)]
-        while waiting:
-            numbers = waiting.pop(0)
-            try:
-                found = predict_batch(prediction_inputs(attached, [rows[number] for number in numbers]))
-            except Exception as error:
-                if not is_out_of_memory(error) or len(numbers) == 1:
-                    raise
-                found = None
-            if found is None:
-                release_memory(attached.base.device)
-                half = len(numbers) // 2
-                waiting[:0] = [numbers[:half], numbers[half:]]
-                continue
-            texts.update(zip(numbers, found, strict=True))
+    with quiet_libraries(), torch.no_grad(), autocast(attached, precision):
+        predict_batch = predictor(attached, max_target_length)
+        batches = [numbers for numbers, _ in prediction_batches(attached, rows, batch_size)]
+
+        def of(numbers: list[int]) -> list[str]:
+            return predict_batch(prediction_inputs(attached, [rows[number] for number in numbers]))
+
+        texts = in_memory(batches, of, attached.base.device)
     return [texts[number] for number in range(len(rows))]
+
+
+def in_memory(
+    batches: Sequence[list[int]], run: Callable[[list[int]], Sequence[ResultT]], device: torch.device
+) -> dict[int, ResultT]:
+    """Run batches of rows, in halves where memory runs out.
+
+    Args:
+        batches: Row numbers.
+        run: Returns one result for each row of a batch.
+        device: Whose memory is freed before the halves.
+
+    Returns:
+        Results by row number.
+
+    Raises:
+        torch.OutOfMemoryError: Not even one row fits.
+    """
+    results: dict[int, ResultT] = {}
+    waiting = list(batches)
+    while waiting:
+        numbers = waiting.pop(0)
+        try:
+            found = run(numbers)
+        except Exception as error:
+            if not is_out_of_memory(error) or len(numbers) == 1:
+                raise
+            found = None
+        if found is None:
+            release_memory(device)
+            half = len(numbers) // 2
+            waiting[:0] = [numbers[:half], numbers[half:]]
+            continue
+        results.update(zip(numbers, found, strict=True))
+    return results
 
 
 def prediction_batches(
@@ -89,7 +115,8 @@ def generation_settings(attached: AttachedModel, max_target_length: int) -> Gene
     return settings
 
 
-def _predictor(attached: AttachedModel, max_target_length: int) -> Callable[[Batch], list[str]]:
+def predictor(attached: AttachedModel, max_target_length: int) -> Callable[[Batch], list[str]]:
+    """Return what turns a batch into one text per row: the name of a class, or what was generated."""
     if attached.base.request.head == "sequence-classification":
         return lambda batch: _classes(attached, batch)
     settings = generation_settings(attached, max_target_length)
@@ -117,7 +144,8 @@ def _on_device(attached: AttachedModel, batch: Batch) -> Batch:
     return {name: tensor.to(attached.base.device) for name, tensor in batch.items()}
 
 
-def _autocast(attached: AttachedModel, precision: Precision) -> torch.autocast:
+def autocast(attached: AttachedModel, precision: Precision) -> torch.autocast:
+    """Return the arithmetic of a candidate's precision on the model's device."""
     device = attached.base.device
     used = precision_on(device, precision)
     return torch.autocast(device.type, dtype=DTYPES[used], enabled=used != "fp32")

@@ -5,9 +5,9 @@ generators), so several can be advanced in turn without a trace in each other's 
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import get_scheduler
@@ -19,7 +19,8 @@ from advisor.modeling.adapters import UnsupportedCandidateError
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on, release_memory
 from advisor.modeling.quiet import quiet_libraries
-from advisor.training.batches import collate, training_batches
+from advisor.training.batches import Batch, collate, training_batches
+from advisor.training.random_state import RandomState
 from advisor.training.tokens import TokenRow
 
 CLIP_NORM = 1.0
@@ -60,6 +61,19 @@ class Schedule:
         if numbers.get("warmup_ratio", 0.0) > 1:
             raise UnsupportedCandidateError(f"warmup_ratio {numbers['warmup_ratio']:g} is not between 0 and 1")
         return cls(lr_scheduler_type=str(kind), **numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """Rows whose gradient is computed at once.
+
+    Attributes:
+        rows: The rows.
+        share: Their part of the examples or target tokens of the optimizer step.
+    """
+
+    rows: list[TokenRow]
+    share: float
 
 
 class Training:
@@ -105,7 +119,13 @@ class Training:
         )
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._precision == "fp16")
         self._batches = training_batches([len(row.input_ids) for row in rows], candidate.batch_size, data_seed)
-        self._random = _RandomState(self._device, seed)
+        self._batches_drawn = 0
+        self._random = RandomState(self._device, seed)
+        self._random_before = self._random.read()
+        self._rows_of_step: list[TokenRow] = []
+        self._waiting: list[list[TokenRow]] = []
+        self._step_units, self._step_loss = 0, 0.0
+        self._total, self._units = 0.0, 0
         self.micro_batch_size = candidate.micro_batch_size or candidate.batch_size
         self._halved = False
         self.step = 0
@@ -115,73 +135,215 @@ class Training:
         """Number of parameters that are trained, head included."""
         return sum(parameter.numel() for parameter in self._parameters)
 
+    @property
+    def attached(self) -> AttachedModel:
+        """The model that is trained."""
+        return self._attached
+
+    @property
+    def random(self) -> RandomState:
+        """The random numbers of this training."""
+        return self._random
+
     def advance_to(self, step: int) -> float:
-        """Train up to an optimizer step and return the mean loss per example or target token since the last call.
+        """Train up to an optimizer step and return the mean loss, see `mean_loss`.
 
         Raises:
             NonFiniteLossError: Training has diverged.
             torch.OutOfMemoryError: Memory ran out twice, the second time with half the micro-batch. (The host
                 raises other classes, see `devices.is_out_of_memory`.)
         """
-        total, units = 0.0, 0
+        self.train_to(step)
+        return self.mean_loss()
+
+    def train_to(self, step: int) -> None:
+        """Train up to an optimizer step. Raises what `advance_to` does."""
         self._attached.model.train()
         with self._random.own(), quiet_libraries():
             while self.step < step:
-                rows = [self._rows[number] for number in next(self._batches)]
-                loss = self._gradients_in_memory(rows)
-                self._update()
-                n_units = sum(row.units for row in rows)
-                total, units = total + loss * n_units, units + n_units
-                self.step += 1
+                self._step_in_memory()
+
+    def mean_loss(self) -> float:
+        """Return the mean loss per example or target token over the steps since the last call."""
+        total, units = self._total, self._units
+        self._total, self._units = 0.0, 0
         return total / max(1, units)
 
-    def _gradients_in_memory(self, rows: list[TokenRow]) -> float:
-        before = self._random.read()
-        try:
-            return self._gradients(rows)
-        except Exception as error:
-            if not is_out_of_memory(error) or self._halved or self.micro_batch_size == 1:
-                raise
-        # Outside the handler: the error's traceback holds on to the tensors of the failed step.
-        self._optimizer.zero_grad(set_to_none=True)
-        release_memory(self._device)
-        self._halved = True
-        self.micro_batch_size = -(-self.micro_batch_size // 2)
-        self._random.write(before)
-        return self._gradients(rows)
+    def next_micro_batch(self) -> MicroBatch:
+        """Return the next rows to compute a gradient of; they begin a step when the last one is complete.
 
-    def _gradients(self, rows: list[TokenRow]) -> float:
-        """Add up the gradient of the mean loss over all units of the rows, one micro-batch at a time."""
-        base = self._attached.base
-        n_units = sum(row.units for row in rows)
-        total = torch.zeros((), device=self._device)
-        for start in range(0, len(rows), self.micro_batch_size):
-            part = rows[start : start + self.micro_batch_size]
-            batch = collate(part, base.tokenizer, base.request.head, side=self._attached.padding_side)
-            batch = {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
-            with self._autocast():
-                loss = self._attached.model(**batch, **self._attached.forward_options).loss
-            # The model's loss is the mean over the units of its own part.
-            share = loss * (sum(row.units for row in part) / n_units)
-            self._scaler.scale(share).backward()
-            total += share.detach()
-        value = float(total)
-        if not math.isfinite(value):
-            raise NonFiniteLossError(f"the loss is {value} at step {self.step + 1}")
-        return value
+        For a caller that runs forward and backward pass itself: for each micro-batch of a step the gradient of
+        `scaled(loss, share)` is to be added up, then `take_loss` called, and when `step_is_complete` `gradient_norm`
+        and `update`.
+        """
+        if not self._waiting:
+            self._start_step()
+        rows = self._waiting.pop(0)
+        return MicroBatch(rows=rows, share=sum(row.units for row in rows) / self._step_units)
 
-    def _update(self) -> None:
+    @property
+    def step_is_complete(self) -> bool:
+        """Have all micro-batches of the step been handed out?"""
+        return not self._waiting
+
+    def scaled(self, loss: torch.Tensor, share: float) -> torch.Tensor:
+        """Return what to differentiate: the share of a micro-batch's mean loss, scaled for half precision."""
+        scaled: torch.Tensor = self._scaler.scale(loss * share)
+        return scaled
+
+    def take_loss(self, loss: float) -> None:
+        """Note a micro-batch's share of the loss.
+
+        Raises:
+            NonFiniteLossError: It is not a number, or infinite.
+        """
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(f"the loss is {loss} at step {self.step + 1}")
+        self._step_loss += loss
+
+    def gradient_norm(self) -> torch.Tensor:
+        """Clip the step's gradient and return its norm before, a scalar on the device."""
         self._scaler.unscale_(self._optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, CLIP_NORM)
+        return torch.nn.utils.clip_grad_norm_(self._parameters, CLIP_NORM)
+
+    def update(self, norm: float) -> None:
+        """End the step: change the parameters.
+
+        Args:
+            norm: Of the gradient.
+
+        Raises:
+            NonFiniteLossError: The gradient is not finite.
+        """
         # With loss scaling an infinite gradient is part of finding the scale; the scaler skips that step.
-        if not self._scaler.is_enabled() and not torch.isfinite(norm):
+        if not self._scaler.is_enabled() and not math.isfinite(norm):
             raise NonFiniteLossError(f"the gradient is not finite at step {self.step + 1}")
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._scheduler.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._total, self._units = self._total + self._step_loss * self._step_units, self._units + self._step_units
+        self._rows_of_step = []
+        self.step += 1
 
-    def _autocast(self) -> torch.autocast:
+    def discard_gradients(self) -> None:
+        """Forget the gradients of the step under way."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def rewind(self) -> None:
+        """Go back to the beginning of the step under way, as after its memory ran out."""
+        self.discard_gradients()
+        if self._rows_of_step:
+            self._random.write(self._random_before)
+            self._divide(self._rows_of_step)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return all tensors that are needed to go on from a complete step: parameters, optimizer, random numbers."""
+        found = {f"parameters.{name}": parameter.detach() for name, parameter in self._named_parameters()}
+        for number, values in self._optimizer.state_dict()["state"].items():
+            found.update({f"optimizer.{number}.{name}": tensor for name, tensor in values.items()})
+        found.update({f"random.{number}": state for number, state in enumerate(self._random.read())})
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all else that is needed to go on from a complete step, fit for JSON."""
+        return {
+            "step": self.step,
+            "micro_batch_size": self.micro_batch_size,
+            "halved": self._halved,
+            "batches_drawn": self._batches_drawn,
+            "scheduler": self._scheduler.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from where `tensors` and `numbers` were taken of a training of the same candidate.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: They belong to another training.
+        """
+        with torch.no_grad():
+            for name, parameter in self._named_parameters():
+                if parameter.shape != tensors[f"parameters.{name}"].shape:
+                    raise ValueError(f"{name} has another shape")
+                parameter.copy_(tensors[f"parameters.{name}"])
+        state = self._optimizer.state_dict()
+        state["state"] = {}
+        for key, tensor in tensors.items():
+            kind, _, rest = key.partition(".")
+            if kind == "optimizer":
+                number, _, name = rest.partition(".")
+                state["state"].setdefault(int(number), {})[name] = tensor
+        self._scheduler.load_state_dict(dict(numbers["scheduler"]))
+        for group, rate in zip(state["param_groups"], self._scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+        self._optimizer.load_state_dict(state)
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(dict(numbers["scaler"]))
+        self._random.write([tensors[f"random.{number}"] for number in range(len(self._random.read()))])
+        self.step, self.micro_batch_size = int(numbers["step"]), int(numbers["micro_batch_size"])
+        self._halved = bool(numbers["halved"])
+        while self._batches_drawn < numbers["batches_drawn"]:
+            next(self._batches)
+            self._batches_drawn += 1
+
+    def _named_parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return [(name, value) for name, value in self._attached.model.named_parameters() if value.requires_grad]
+
+    def _step_in_memory(self) -> None:
+        try:
+            self._run_step()
+            return
+        except Exception as error:
+            if not is_out_of_memory(error) or self._halved or self.micro_batch_size == 1:
+                raise
+        # Outside the handler: the error's traceback holds on to the tensors of the failed step.
+        self.discard_gradients()
+        release_memory(self._device)
+        self._halved = True
+        self.micro_batch_size = -(-self.micro_batch_size // 2)
+        self._random.write(self._random_before)
+        self._divide(self._rows_of_step)
+        self._run_step()
+
+    def _run_step(self) -> None:
+        if not self._waiting:
+            self._start_step()
+        self._add_gradients()
+        self.update(float(self.gradient_norm()))
+
+    def _add_gradients(self) -> None:
+        """Add up the gradient of the mean loss over all units of the step, one micro-batch at a time."""
+        total = torch.zeros((), device=self._device)
+        while self._waiting:
+            part = self.next_micro_batch()
+            with self.autocast():
+                # The model's loss is the mean over the units of its own part.
+                loss = self._attached.model(**self.batch_of(part.rows), **self._attached.forward_options).loss
+            self.scaled(loss, part.share).backward()
+            total += loss.detach() * part.share
+        self.take_loss(float(total))
+
+    def batch_of(self, rows: Sequence[TokenRow]) -> Batch:
+        """Return rows as a padded batch with labels, on the device."""
+        base = self._attached.base
+        batch = collate(rows, base.tokenizer, base.request.head, side=self._attached.padding_side)
+        return {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _start_step(self) -> None:
+        self._rows_of_step = [self._rows[number] for number in next(self._batches)]
+        self._batches_drawn += 1
+        self._random_before = self._random.read()
+        self._divide(self._rows_of_step)
+
+    def _divide(self, rows: list[TokenRow]) -> None:
+        size = self.micro_batch_size
+        self._waiting = [rows[start : start + size] for start in range(0, len(rows), size)]
+        self._step_units = sum(row.units for row in rows)
+        self._step_loss = 0.0
+
+    def autocast(self) -> torch.autocast:
+        """Return the arithmetic of the forward pass."""
         return torch.autocast(self._device.type, dtype=DTYPES[self._precision], enabled=self._precision != "fp32")
 
 
@@ -195,31 +357,3 @@ def _parameter_groups(attached: AttachedModel, weight_decay: float) -> list[dict
             group.append(parameter)
     groups = ((decayed, weight_decay), (rest, 0.0))
     return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
-
-
-class _RandomState:
-    """Random numbers of one training, kept apart from everything else that draws some."""
-
-    def __init__(self, device: torch.device, seed: int) -> None:
-        self._cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=self._cuda):
-            torch.manual_seed(seed)
-            self._state = self.read()
-
-    @contextmanager
-    def own(self) -> Iterator[None]:
-        """Draw from this training's numbers within the block."""
-        with torch.random.fork_rng(devices=self._cuda):
-            self.write(self._state)
-            try:
-                yield
-            finally:
-                self._state = self.read()
-
-    def read(self) -> list[torch.Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
-
-    def write(self, state: list[torch.Tensor]) -> None:
-        torch.set_rng_state(state[0])
-        for device, values in zip(self._cuda, state[1:], strict=True):
-            torch.cuda.set_rng_state(values, device)

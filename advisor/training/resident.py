@@ -7,9 +7,10 @@ import torch
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
-from advisor.modeling.attachment import AttachedModel
+from advisor.modeling.attachment import AttachedModel, changes_base
 from advisor.modeling.base import BaseModel, BaseRequest, load_base_model, request_for
 from advisor.modeling.devices import release_memory
+from advisor.modeling.sharing import shared_base
 from advisor.result import DatasetFacts
 from advisor.training.examples import Example, ExampleFile, label_names
 from advisor.training.tokens import TokenizedSplit, Tokenizing, lengths_for
@@ -52,7 +53,7 @@ class Resident:
         Raises:
             AdvisorError: It cannot be loaded.
         """
-        request = request_for(candidate, self._task, self.label_names, self._device)
+        request = self.request(candidate)
         base = self._bases.pop(request, None)
         if base is None:
             while len(self._bases) >= self._max_bases:
@@ -61,6 +62,22 @@ class Resident:
             base = load_base_model(request, self._device)
         self._bases[request] = base
         return base
+
+    def request(self, candidate: Candidate) -> BaseRequest:
+        """Return how a candidate wants its base model; candidates with equal ones can share it."""
+        return request_for(candidate, self._task, self.label_names, self._device)
+
+    def lend(self, candidate: Candidate) -> BaseModel:
+        """Return a base model to put an adapter on; hand what was attached to `give_back`.
+
+        It is a copy of the structure that shares the weights, or the base model itself for a candidate that writes into
+        these: nothing else may be attached then.
+
+        Raises:
+            AdvisorError: It cannot be loaded.
+        """
+        base = self.base_model(candidate)
+        return base if changes_base(candidate) else shared_base(base)
 
     def give_back(self, attached: AttachedModel) -> None:
         """Take an adapter off its base model; a base model that was damaged is dropped."""

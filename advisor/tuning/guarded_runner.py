@@ -27,16 +27,17 @@ class GuardedRunner:
         """How many trials may be live at once."""
         return self._runner.slots
 
-    def start(self, trial: TrialSpec) -> None:
+    def start(self, trial: TrialSpec, *, checkpoint: Path | None = None) -> None:
         """Start a trial as it fits, or keep it to be reported as infeasible."""
         asked = trial.candidate.micro_batch_size or trial.candidate.batch_size
         fitting = self._estimates.fitting_micro_batch(trial.candidate)
         if fitting == 0:
             self._refused[trial.number] = self._infeasible(trial.candidate)
         elif fitting < asked:
-            self._runner.start(replace(trial, candidate=replace(trial.candidate, micro_batch_size=fitting)))
+            fitted = replace(trial, candidate=replace(trial.candidate, micro_batch_size=fitting))
+            self._runner.start(fitted, checkpoint=checkpoint)
         else:
-            self._runner.start(trial)
+            self._runner.start(trial, checkpoint=checkpoint)
 
     def advance(self) -> tuple[RungReport, ...]:
         """Report trials that were not started; without any, advance the others."""
@@ -46,6 +47,10 @@ class GuardedRunner:
             RungReport(number=number, rung=0, step=0, metrics={}, train_loss=None, duration_s=0.0, failure=failure)
             for number, failure in self._refused.items()
         )
+
+    def checkpoint(self, number: int, folder: Path) -> None:
+        """See `TrialRunner`."""
+        self._runner.checkpoint(number, folder)
 
     def save(self, number: int, folder: Path) -> None:
         """See `TrialRunner`."""

@@ -130,9 +130,10 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(
     for size in (len(rows), micro_batch_size):
         training = training_for(chosen, task, attached)
         training.micro_batch_size = size
-        loss = training._gradients(rows)
+        training._divide(rows)
+        training._add_gradients()
         gradients = [parameter.grad for parameter in attached.trainable_parameters if parameter.grad is not None]
-        found.append((loss, torch.cat([gradient.flatten() for gradient in gradients])))
+        found.append((training._step_loss, torch.cat([gradient.flatten() for gradient in gradients])))
         for parameter in attached.trainable_parameters:
             parameter.grad = None
     (whole_loss, whole), (parts_loss, parts) = found

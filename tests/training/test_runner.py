@@ -111,7 +111,7 @@ def test_running_out_of_memory_is_reported_and_leaves_the_runner_usable(
     def out_of_memory(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    name = {"attaching": "attach_adapter", "training": "Training.advance_to", "evaluating": "predict"}[when]
+    name = {"attaching": "attach_adapter", "training": "Training.train_to", "evaluating": "predict"}[when]
     with monkeypatch.context() as patched:
         patched.setattr(f"advisor.training.runner.{name}", out_of_memory)
         runner.start(spec(base_folder, "encoder-only"))
@@ -243,10 +243,10 @@ def test_a_live_trial_keeps_others_out(base_folder: BaseFolder, tmp_path: Path) 
     runner = DeviceRunner(CLONES, splits(CLONES), seed=7, device="cpu")
     trial = spec(base_folder, "encoder-only", rung_steps=(1,))
     runner.start(trial)
-    with pytest.raises(RuntimeError, match="trial 0 is live"):
+    with pytest.raises(RuntimeError, match="all 1 slots are taken"):
         runner.start(trial)
     with pytest.raises(RuntimeError, match="trial 0 is live"):
-        runner.evaluate(trial.candidate, None, "valid", seed=0)
+        runner.evaluate(replace(trial.candidate, method="full", hyperparameters={}), None, "valid", seed=0)
     with pytest.raises(RuntimeError, match="trial 5 is not live"):
         runner.stop(5)
     with pytest.raises(RuntimeError, match="trial 5 has no adapter"):

@@ -1,0 +1,118 @@
+"""Modules that send each slot's rows through what belongs to that slot.
+
+`Routed` calls each slot's own PEFT module on its rows: right for every method by construction, one call per slot.
+`RoutedLinear` runs the base layer once for all rows and adds the slots' changes to it: low-rank adapters as batched
+products, (IA)3 scales and bias offsets as one product or sum.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from peft.tuners.beft.layer import Linear as BiasLinear
+from peft.tuners.ia3.layer import Linear as ScaledLinear
+
+from advisor.training.packing.layout import Layout, PackingError
+from advisor.training.packing.lora import LoraStack, is_plain_lora
+from advisor.training.packing.randomness import SlotRandomness
+
+Own = Mapping[int, torch.nn.Module]
+
+
+class Routed(torch.nn.Module):
+    """Stands in for a module of the base model; each slot's rows go through the slot's own module."""
+
+    def __init__(self, base: torch.nn.Module, own: Own, layout: Layout) -> None:
+        """Take the base model's module and those of the slots that change it."""
+        super().__init__()
+        self.base_layer = base
+        self._own = dict(own)
+        self._layout = layout
+
+    def __getattr__(self, name: str) -> Any:
+        """Look an attribute up in the base layer: models ask for `weight` and the like."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_layer"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Run every slot's module on its rows; tensors with another first dimension are passed as they are."""
+        layout = self._layout
+        n_rows = layout.n_rows
+        parts = []
+        for slot in layout.slots:
+            rows = layout.rows[slot]
+            layout.current = slot
+            own_args = [_rows(value, rows, n_rows) for value in args]
+            own_kwargs = {name: _rows(value, rows, n_rows) for name, value in kwargs.items()}
+            part = self._own.get(slot, self.base_layer)(*own_args, **own_kwargs)
+            if not isinstance(part, torch.Tensor) or part.shape[0] != rows.stop - rows.start:
+                name = type(self.base_layer).__name__
+                raise PackingError(f"{name} does not return one tensor with a row per example")
+            parts.append(part)
+        layout.current = None
+        return torch.cat(parts)
+
+
+class RoutedLinear(torch.nn.Module):
+    """Stands in for a linear layer, quantized or not: one product with frozen weights, then every slot's change."""
+
+    def __init__(self, base: torch.nn.Module, own: Own, layout: Layout, stack: LoraStack | None) -> None:
+        """Take the base layer, the slots' PEFT layers and, when some are low-rank, their stack."""
+        super().__init__()
+        self.base_layer = base
+        self._layout = layout
+        self._stack = stack
+        scaled = {slot: layer for slot, layer in own.items() if isinstance(layer, ScaledLinear)}
+        self._inputs = {slot: layer.ia3_l for slot, layer in scaled.items() if layer.is_feedforward}
+        self._outputs = {slot: layer.ia3_l for slot, layer in scaled.items() if not layer.is_feedforward}
+        self._offsets = {slot: layer.beft_bias for slot, layer in own.items() if isinstance(layer, BiasLinear)}
+        self.randomness: SlotRandomness | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Look an attribute up in the base layer: models ask for `weight` and the like."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_layer"), name)
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Compute the layer for rows of all slots, of shape (rows, ..., features)."""
+        self._layout.check(x, "the input of a linear layer")
+        scaled = self._times(x, self._inputs).to(x.dtype)
+        result: torch.Tensor = self.base_layer(scaled, *args, **kwargs)
+        dtype = result.dtype
+        result = self._plus(self._times(result, self._outputs), self._offsets)
+        if self._stack is not None:
+            result = self._stack.add_to(result, x, self._layout, self.randomness)
+        return result.to(dtype)
+
+    def _times(self, x: torch.Tensor, vectors: Mapping[int, Any]) -> torch.Tensor:
+        return x if not vectors else x * self._per_row(x, vectors, 1.0)
+
+    def _plus(self, x: torch.Tensor, vectors: Mapping[int, Any]) -> torch.Tensor:
+        return x if not vectors else x + self._per_row(x, vectors, 0.0)
+
+    def _per_row(self, x: torch.Tensor, vectors: Mapping[int, Any], neutral: float) -> torch.Tensor:
+        """Return each slot's vector for each of its rows, the neutral element for slots without one."""
+        parts = []
+        for slot in self._layout.slots:
+            rows = self._layout.rows[slot]
+            if slot in vectors:
+                vector = vectors[slot]["default"].flatten()
+            else:
+                vector = torch.full((x.shape[-1],), neutral, device=x.device)
+            shape = (rows.stop - rows.start, *(1,) * (x.ndim - 2), x.shape[-1])
+            parts.append(vector.expand(shape))
+        return torch.cat(parts)
+
+
+def runs_base_once(own: Own) -> bool:
+    """Can all these PEFT layers be computed as changes to one call of the base layer?"""
+    return all(is_plain_lora(layer) or type(layer) in (ScaledLinear, BiasLinear) for layer in own.values())
+
+
+def _rows(value: Any, rows: slice, n_rows: int) -> Any:
+    is_per_row = isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape[0] == n_rows
+    return value[rows] if is_per_row else value
