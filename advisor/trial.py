@@ -102,6 +102,26 @@ class StepMeasurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackMeasurement:
+    """What one optimizer step of several trials in one pack took.
+
+    Attributes:
+        size: Trials in the pack.
+        duration_s: Of a step of all of them.
+        peak_memory_bytes: As in `StepMeasurement`; None where the device does not report it.
+    """
+
+    size: int
+    duration_s: float
+    peak_memory_bytes: int | None = None
+
+    @property
+    def trial_step_s(self) -> float:
+        """Seconds of the device for one step of one trial."""
+        return self.duration_s / self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """One example with what was expected and what came out, as text."""
 

@@ -25,6 +25,7 @@ from advisor.training.examples import Example
 from advisor.training.live import LiveTrial, failure_of
 from advisor.training.loop import Training
 from advisor.training.metrics import measure
+from advisor.training.packing.choice import measure_packs
 from advisor.training.packing.evaluation import predict_packed
 from advisor.training.packing.layout import PackingError
 from advisor.training.packing.pack import Pack
@@ -32,7 +33,7 @@ from advisor.training.packing.trunk import has_prompts
 from advisor.training.predictions import predictions_of, shown, write_predictions
 from advisor.training.probe import device_memory, measure_step
 from advisor.training.resident import Resident
-from advisor.trial import Evaluation, RungReport, Split, StepMeasurement, TrialSpec
+from advisor.trial import Evaluation, PackMeasurement, RungReport, Split, StepMeasurement, TrialSpec
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +121,23 @@ class DeviceRunner:
         except Exception as error:
             _log.info("no training step could be measured: %s", failure_of(error).message)
             return None
+
+    def measure_packs(self, candidate: Candidate, at_most: int) -> tuple[PackMeasurement, ...]:
+        """Measure training steps of packs of a candidate, as long as larger ones gain time; nothing of them stays.
+
+        Returns:
+            See `packing.choice.measure_packs`; empty where the candidate cannot be trained (its trial will say why).
+
+        Raises:
+            RuntimeError: A trial is live.
+        """
+        if self._live:
+            raise RuntimeError(f"trial {next(iter(self._live))} is live; stop it before measuring others")
+        try:
+            return measure_packs(self._data, candidate, self._memory, seed=self._seed, at_most=at_most)
+        except Exception as error:
+            _log.info("no pack could be measured: %s", failure_of(error).message)
+            return ()
 
     def start(self, trial: TrialSpec, *, checkpoint: Path | None = None) -> None:
         """Place a trial in a free slot.

@@ -48,13 +48,15 @@ class Pack:
         failures: Why a training is over, by its number.
     """
 
-    def __init__(self, base: BaseModel, trainings: Mapping[int, Training]) -> None:
+    def __init__(self, base: BaseModel, trainings: Mapping[int, Training], *, halves: bool = True) -> None:
         """Put the adapters of all trainings on one copy of the base model.
 
         Args:
             base: Base model without adapter; the trainings' models share its weights.
             trainings: By trial number, in the order of their rows.
+            halves: Go on with fewer trainings in a pass when memory runs out, rather than raise.
         """
+        self._halves = halves
         self.failures: dict[int, Exception] = {}
         self._base = base
         self._trainings = dict(trainings)
@@ -107,7 +109,7 @@ class Pack:
             self._rewind(numbers)
             raise
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or not self._halves:
                 raise
         # Outside the handler: the error's traceback holds on to the tensors of the failed pass.
         self._rewind(numbers)

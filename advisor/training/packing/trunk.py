@@ -70,7 +70,8 @@ class Trunk:
         for stack in self._stacks:
             for parameter, gradient in zip(*stack.take_gradients(), strict=True):
                 if parameter.grad is None:
-                    parameter.grad = gradient.clone(memory_format=torch.contiguous_format)
+                    # A view where the slot has the largest rank: nothing else writes into the stack's gradient.
+                    parameter.grad = gradient.contiguous()
                 else:
                     parameter.grad += gradient
 

@@ -29,6 +29,17 @@ PACKED = [
     if kind[0] != "full"
     and not (kind[0] in ("prompt-tuning", "p-tuning") and kind[1:] == ("clone-detection", "decoder-only"))
 ]
+# The rest is slow in sum, not one by one.
+ALL = [
+    pytest.param(
+        kind, marks=() if kind[0] == "lora" or kind[2] == "encoder-only" else pytest.mark.slow, id="-".join(kind)
+    )
+    for kind in PACKED
+]
+ALL_SETTINGS = [
+    pytest.param(*setting, marks=() if number % 2 == 0 else pytest.mark.slow, id="-".join(setting))
+    for number, setting in enumerate(SETTINGS)
+]
 
 
 def variants(folder: Path, architecture: Architecture, method: str) -> list[Candidate]:
@@ -57,7 +68,7 @@ def assert_same(solo: list[Any], pack: list[Any], solo_losses: list[list[float]]
                 torch.testing.assert_close(value, expected_values[name], rtol=1e-4, atol=2e-5, msg=name)
 
 
-@pytest.mark.parametrize("kind", PACKED, ids="-".join)
+@pytest.mark.parametrize("kind", ALL)
 def test_every_method_trains_in_a_pack_as_it_does_alone(kind: tuple[str, str, Any], base_folder: BaseFolder) -> None:
     method, task_name, architecture = kind
     task = TASKS[task_name]
@@ -81,7 +92,7 @@ def test_fifty_steps_leave_no_drift(task_name: str, architecture: Architecture, 
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize(("task_name", "architecture"), SETTINGS, ids=map("-".join, SETTINGS))
+@pytest.mark.parametrize(("task_name", "architecture"), ALL_SETTINGS)
 def test_methods_ranks_batch_sizes_and_accumulation_may_differ_within_a_pack(
     task_name: str, architecture: Architecture, base_folder: BaseFolder
 ) -> None:
@@ -100,7 +111,7 @@ def test_methods_ranks_batch_sizes_and_accumulation_may_differ_within_a_pack(
     assert_same(solo, together, solo_losses, losses)
 
 
-@pytest.mark.parametrize(("task_name", "architecture"), SETTINGS, ids=map("-".join, SETTINGS))
+@pytest.mark.parametrize(("task_name", "architecture"), ALL_SETTINGS)
 def test_a_diverging_trial_changes_no_bit_of_its_neighbours(
     task_name: str, architecture: Architecture, base_folder: BaseFolder
 ) -> None:

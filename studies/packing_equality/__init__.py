@@ -1,0 +1,1 @@
+"""Does a trial in a pack train as it would alone with PEFT?"""
