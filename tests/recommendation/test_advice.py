@@ -169,7 +169,7 @@ def test_the_first_choice_is_what_an_expert_would_expect(task, vram, architectur
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-Coder-30B-A3B-Instruct", "deepseek-ai/DeepSeek-Coder-V2-Lite-Base"])
 def test_where_experts_are_adapted_low_rank_methods_come_without_dropout_and_dora_not_at_all(model):
-    found = {line.method: line for line in ask("code-generation", None, base_model=model, top=20).candidates}
+    found = {line.method: line for line in ask("code-generation", 300, base_model=model, top=20).candidates}
     assert {"lora", "rslora"} <= set(found)
     assert "dora" not in found
     for slug in ("lora", "rslora"):
@@ -180,8 +180,21 @@ def test_where_experts_are_adapted_low_rank_methods_come_without_dropout_and_dor
         ask("code-generation", None, base_model=model, method="dora")
 
 
-@pytest.mark.parametrize("model", ["openai/gpt-oss-20b", "Qwen/Qwen2.5-Coder-7B"])
-def test_where_experts_are_left_alone_low_rank_methods_keep_their_dropout(model):
-    found = {line.method: line for line in ask("code-generation", None, base_model=model, top=20).candidates}
-    assert {"lora", "dora"} <= set(found)
-    assert all(found[slug].hyperparameters["lora_dropout"] > 0 for slug in ("lora", "dora"))
+@pytest.mark.parametrize(
+    ("model", "methods"), [("openai/gpt-oss-20b", {"lora"}), ("Qwen/Qwen2.5-Coder-7B", {"lora", "dora"})]
+)
+def test_where_experts_are_left_alone_low_rank_methods_keep_their_dropout(model, methods):
+    found = {line.method: line for line in ask("code-generation", 300, base_model=model, top=20).candidates}
+    assert methods <= set(found)
+    assert all(found[slug].hyperparameters["lora_dropout"] > 0 for slug in methods)
+
+
+def test_memory_of_a_mixture_counts_all_experts_in_the_precision_that_they_are_stored_in():
+    """bitsandbytes leaves fused experts alone, and PEFT's preparation turns what is not quantized to float32."""
+    with pytest.raises(InfeasibleBudgetError, match="with gradient checkpointing, about 7"):
+        ask("code-generation", 60, base_model="Qwen/Qwen3-Coder-30B-A3B-Instruct")  # 30.5e9 x 2 bytes = 56.9 GiB
+
+
+def test_a_base_model_without_a_stored_estimate_is_refused_with_the_way_to_one():
+    with pytest.raises(InfeasibleBudgetError, match="peft-advisor estimate --model google/gemma-4-26B-A4B"):
+        ask("code-generation", 80, base_model="google/gemma-4-26B-A4B")
