@@ -270,6 +270,7 @@ def _set_pad_token(base: BaseModel) -> None:
 
 
 def _freeze(base: BaseModel) -> None:
+    """Let nothing be trained but what an adapter (or full fine-tuning) asks for; copies share these flags."""
     if base.request.quantization is not None:
         from peft import prepare_model_for_kbit_training
 

@@ -13,6 +13,7 @@ from advisor.modeling.devices import release_memory
 from advisor.modeling.sharing import shared_base
 from advisor.result import DatasetFacts
 from advisor.training.examples import Example, ExampleFile, label_names
+from advisor.training.token_cache import TokenCache
 from advisor.training.tokens import TokenizedSplit, Tokenizing, lengths_for
 from advisor.trial import Split
 
@@ -28,6 +29,7 @@ class Resident:
         *,
         seed: int,
         max_valid_examples: int | None = None,
+        cache: TokenCache | None = None,
     ) -> None:
         """Take the examples; nothing is loaded yet. See `DeviceRunner` for the arguments."""
         self._task = task
@@ -40,6 +42,7 @@ class Resident:
         self.label_names = label_names(self._examples["train"]) if task.kind == "non-generative" else ()
         self._bases: dict[BaseRequest, BaseModel] = {}
         self._tokenizing: dict[tuple[str, str], Tokenizing] = {}
+        self._cache = cache
         # A GPU is meant to be full with one base model; the host has room for a second one.
         self._max_bases = 2 if device.type == "cpu" else 1
 
@@ -130,7 +133,7 @@ class Resident:
         head = base.request.head
         key = base.source, head
         if key not in self._tokenizing:
-            self._tokenizing[key] = Tokenizing(base.tokenizer, self._task, head, self.label_names)
+            self._tokenizing[key] = Tokenizing(base.tokenizer, self._task, head, self.label_names, self._cache)
         tokenizing = self._tokenizing[key]
         lengths = lengths_for(
             self._task,

@@ -33,6 +33,7 @@ from advisor.training.packing.trunk import has_prompts
 from advisor.training.predictions import predictions_of, shown, write_predictions
 from advisor.training.probe import device_memory, measure_step
 from advisor.training.resident import Resident
+from advisor.training.token_cache import TokenCache
 from advisor.trial import Evaluation, PackMeasurement, RungReport, Split, StepMeasurement, TrialSpec
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class DeviceRunner:
         device: str | None = None,
         max_eval_examples: int | None = None,
         slots: int = 1,
+        cache: TokenCache | None = None,
     ) -> None:
         """Choose the device; nothing is loaded yet.
 
@@ -61,6 +63,7 @@ class DeviceRunner:
             max_eval_examples: Most validation examples that are used, drawn once and the same for all trials;
                 None for all. The test split is always used whole.
             slots: How many trials may be live at once; more than one are packed.
+            cache: Keeps token ids between runs; None to tokenize in each.
 
         Raises:
             InputError: No such device.
@@ -68,7 +71,7 @@ class DeviceRunner:
         self._task = task
         self._seed = seed
         self._device = choose_device(device)
-        self._data = Resident(task, splits, self._device, seed=seed, max_valid_examples=max_eval_examples)
+        self._data = Resident(task, splits, self._device, seed=seed, max_valid_examples=max_eval_examples, cache=cache)
         self._memory = device_memory(self._device)
         self._slots = slots
         self._live: dict[int, LiveTrial] = {}

@@ -21,6 +21,7 @@ from advisor.errors import InputError
 from advisor.modeling.quiet import quiet_libraries
 from advisor.training.examples import Example
 from advisor.training.frames import Ids, frame_of, kept_of_pair, plain_ids
+from advisor.training.token_cache import TokenCache
 
 IGNORED = -100  # label that PyTorch's cross entropy leaves out
 _LEAST_SOURCE_TOKENS = 8
@@ -119,12 +120,14 @@ class Tokenizing:
         task: Of the examples.
         head: Decides how a row is put together.
         label_names: Classes in the order of their ids; empty for generation.
+        cache: Keeps ids between runs; None to tokenize in each.
     """
 
     tokenizer: PreTrainedTokenizerBase
     task: Task
     head: Head
     label_names: tuple[str, ...]
+    cache: TokenCache | None = None
     _plain: dict[str, list[Ids]] = field(default_factory=dict)
     _cut: dict[tuple[str, Lengths], TokenizedSplit] = field(default_factory=dict)
 
@@ -203,7 +206,10 @@ class Tokenizing:
     def _ids(self, column: str, texts: list[str]) -> list[Ids]:
         """Return plain ids of a column; remembered, since lengths are cut afterwards."""
         if column not in self._plain:
-            self._plain[column] = plain_ids(self.tokenizer, texts)
+            kept = self.cache
+            self._plain[column] = (
+                plain_ids(self.tokenizer, texts) if kept is None else kept.ids(self.tokenizer, texts, plain_ids)
+            )
         return self._plain[column]
 
     def _prompt_parts(self) -> tuple[Ids, Ids]:

@@ -164,14 +164,19 @@ def test_where_seeds_are_all_that_varies_the_interval_is_students_t() -> None:
 
 
 def test_a_baseline_has_no_seeds_and_the_noise_is_the_best_trials_own() -> None:
-    best, baseline = right_for(3600, 3200, 2800), right_for(0)
+    best, baseline = right_for(2400, 2000, 1600), right_for(0)
     found = difference_of(
         ACCURACY, best, baseline, against="o", seed=0, n_resamples=4000, other_is_trained=False, label_names=("0", "1")
     )
-    wanted = ttest_1samp([0.9, 0.8, 0.7], 0.0).confidence_interval()
+    wanted = ttest_1samp([0.6, 0.5, 0.4], 0.0).confidence_interval()
     assert found.low == pytest.approx(wanted.low, abs=0.03)
     assert found.high == pytest.approx(wanted.high, abs=0.03)
     assert found.n_seeds_against == 1
+
+
+def test_no_end_of_an_interval_lies_beyond_what_the_metric_can_differ_by() -> None:
+    found = difference_of(ACCURACY, right_for(4000, 0), right_for(4000, 0), against="o", seed=0, label_names=("0", "1"))
+    assert (found.low, found.value, found.high) == (-1.0, 0.0, 1.0)
 
 
 def test_a_contender_without_predictions_is_refused() -> None:

@@ -246,7 +246,9 @@ def test_a_live_trial_keeps_others_out(base_folder: BaseFolder, tmp_path: Path) 
     with pytest.raises(RuntimeError, match="all 1 slots are taken"):
         runner.start(trial)
     with pytest.raises(RuntimeError, match="trial 0 is live"):
-        runner.evaluate(replace(trial.candidate, method="full", hyperparameters={}), None, "valid", seed=0)
+        runner.evaluate(
+            replace(trial.candidate, method="full", hyperparameters={"learning_rate": 1e-3}), None, "valid", seed=0
+        )
     with pytest.raises(RuntimeError, match="trial 5 is not live"):
         runner.stop(5)
     with pytest.raises(RuntimeError, match="trial 5 has no adapter"):

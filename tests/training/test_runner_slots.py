@@ -153,3 +153,16 @@ def test_a_damaged_checkpoint_leaves_the_slot_free(base_folder: BaseFolder, tmp_
     with pytest.raises(DataError, match="not a checkpoint of this trial"):
         runner.start(other, checkpoint=tmp_path / "of-rank-2")
     runner.start(other)
+
+
+def test_when_a_trial_leaves_the_base_model_stays_frozen_for_the_others(base_folder: BaseFolder) -> None:
+    first, second, _ = specs(base_folder("encoder-only"), "encoder-only")
+    runner = runner_for("clone-detection", slots=2)
+    runner.start(first)
+    runner.start(second)
+    runner.advance()
+    runner.stop(first.number)
+    base = runner.data.base_model(second.candidate).model
+    assert not any(parameter.requires_grad for parameter in base.parameters())
+    runner.advance()
+    assert all(parameter.grad is None for parameter in base.parameters())
