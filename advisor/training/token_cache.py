@@ -12,7 +12,8 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ class TokenCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             features = Features({"ids": Sequence(Value("int32"))})
-            Dataset.from_dict({"ids": rows}, features=features).save_to_disk(part, num_proc=None)
+            with _without_bar():
+                Dataset.from_dict({"ids": rows}, features=features).save_to_disk(part)
             part.rename(place)
         except OSError as error:  # full, read-only, or another process was quicker
             _log.info("token ids are not kept in %s: %s", self._folder, error)
@@ -90,6 +92,19 @@ class TokenCache:
             if path != newest:
                 shutil.rmtree(path, ignore_errors=True)
                 total -= sizes[path]
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 def _key(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> str:

@@ -36,12 +36,13 @@ def same(found: list[Ids], expected: list[Ids]) -> bool:
     )
 
 
-def test_texts_are_tokenized_once_over_all_processes(tmp_path: Path) -> None:
+def test_texts_are_tokenized_once_over_all_processes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tokenizer, count = tiny_tokenizer("encoder-only"), Counting()
     expected = plain_ids(tokenizer, TEXTS)
     for _ in range(3):
         assert same(cache(tmp_path).ids(tokenizer, TEXTS, count), expected)
     assert count.calls == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_other_texts_or_another_tokenizer_are_other_content(tmp_path: Path) -> None:
