@@ -1,0 +1,1 @@
+"""Does a runner keep anything of the trials that it ran?"""
