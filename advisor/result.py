@@ -1,14 +1,52 @@
 """What a finished `tune` leaves: result.json, the record that the report is made from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from advisor.candidates import Candidate
-from advisor.trial import Evaluation
+from advisor.trial import Evaluation, PackMeasurement, TrialFailure
 
-SCHEMA_VERSION = 1
+# Version 2 has results of several seeds; what it adds has defaults, so that results of version 1 can still be read.
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
 PROBE_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """Trials in one pack, and why.
+
+    Saved as packing.json, so that a study that is continued packs as it began: trials that are live together do not
+    know of each other's results.
+
+    Attributes:
+        device: Where it was measured, for people.
+        size: Trials that share forward and backward passes; 1 when packing is off.
+        asked: The user gave the size.
+        measured: Packs that were timed; empty when the user decided, or when the candidate cannot be packed.
+    """
+
+    device: str
+    size: int
+    asked: bool
+    measured: tuple[PackMeasurement, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """One line for the user."""
+        if self.asked:
+            return f"{self.size} trials in a pack, as asked" if self.size > 1 else "packing off, as asked"
+        if not self.measured:
+            return "packing off: this candidate cannot share passes with others"
+        alone = self.measured[0].trial_step_s
+        if self.size > 1:
+            gain = alone / next(one for one in self.measured if one.size == self.size).trial_step_s
+            return f"{self.size} trials in a pack: {gain:.1f} times as many steps a second as one by one"
+        if len(self.measured) == 1:
+            return "packing off: memory has room for one trial"
+        slower = self.measured[1].duration_s / self.measured[0].duration_s
+        return f"packing off: device already full (a step of two together takes {slower:.1f} times as long as of one)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +131,14 @@ class Plan:
 
     Attributes:
         n_trials: Trials to run at most.
-        time_limit_s: Seconds of search at most, None for no limit.
+        time_limit_s: Seconds of search, finals and final evaluation at most, None for no limit.
         rung_steps: Optimizer steps of the rungs of every trial.
         sampler: Optuna sampler's class name.
         pruner: Optuna pruner's class name.
         device: Such as "cpu" or "cuda (NVIDIA L4)".
         primary_metric: What the search maximises on the validation split.
+        target: Value of the primary metric on the validation split at which the search ends, None for no target.
+        final_seeds: Seeds that finalists are trained with, that of their trial included.
     """
 
     n_trials: int
@@ -108,6 +148,87 @@ class Plan:
     pruner: str
     device: str
     primary_metric: str
+    target: float | None = None
+    final_seeds: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedValue:
+    """How a finalist ended with one seed.
+
+    Attributes:
+        seed: Of head, adapter and dropout.
+        value: Primary metric on the validation split at the end of training, None after a failure.
+        failure: Why it has no value.
+    """
+
+    seed: int
+    value: float | None
+    failure: TrialFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finalist:
+    """A trial that was trained again with other seeds.
+
+    Attributes:
+        trial: Trial number.
+        values: One per seed that was finished; the first is the trial itself.
+    """
+
+    trial: int
+    values: tuple[SeedValue, ...]
+
+    def complete(self, seeds: Collection[int]) -> tuple[float, ...]:
+        """Return the values of those of the seeds with which it could be trained, in their order."""
+        return tuple(one.value for one in self.values if one.seed in seeds and one.value is not None)
+
+    def n_failed(self, seeds: Collection[int]) -> int:
+        """Return with how many of the seeds it could not be trained."""
+        return sum(one.seed in seeds and one.value is None for one in self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finals:
+    """What the validation split says of the best trials, each trained with several seeds.
+
+    Attributes:
+        seeds: Planned; the first is the study's.
+        counted: Those of them with which every finalist was finished: only they decide.
+        finalists: Best first, as decided.
+        recommendation: Trial of the recommendation, None when it is no finalist.
+        stopped: Why there are not more: "all" is done, the "time" was over, or it was "interrupted".
+    """
+
+    seeds: tuple[int, ...]
+    counted: tuple[int, ...]
+    finalists: tuple[Finalist, ...]
+    recommendation: int | None
+    stopped: Literal["all", "time", "interrupted"]
+
+    def __post_init__(self) -> None:
+        if not self.finalists or not self.counted:
+            raise ValueError("finals need a finalist and a seed that all finalists were trained with")
+
+    @property
+    def winner(self) -> int:
+        """Trial that was decided for."""
+        return self.finalists[0].trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedResult:
+    """A contender as it was trained with one seed.
+
+    Attributes:
+        seed: Of head, adapter and dropout.
+        validation: Primary metric on the validation split.
+        evaluation: On the test split.
+    """
+
+    seed: int
+    validation: float
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,18 +239,26 @@ class Contender:
         name: "untuned base model", "majority class", "recommendation" or "best trial".
         trial: Trial number, None for a baseline.
         candidate: What was trained, None for a baseline that trains nothing.
-        evaluation: On the test split.
+        evaluation: On the test split; of several seeds the means, the seconds of all, and the predictions of the seed
+            with the best validation value.
+        seeds: What the means are of; empty for a baseline.
     """
 
     name: str
     trial: int | None
     candidate: Candidate | None
     evaluation: Evaluation
+    seeds: tuple[SeedResult, ...] = ()
+
+    @property
+    def delivered(self) -> SeedResult | None:
+        """The seed with the best validation value, the earlier of equals: its adapter is the one to use."""
+        return max(self.seeds, key=lambda one: one.validation, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Best trial minus another contender on the test split, paired over examples.
+    """Best trial minus another contender on the test split, paired over examples; means over seeds.
 
     Attributes:
         against: Name of the other contender.
@@ -138,6 +267,9 @@ class Difference:
         low: Lower end of the 95 % bootstrap interval.
         high: Upper end.
         n_resamples: Bootstrap resamples.
+        n_seeds: Seeds of the best trial. With more than one on either side the interval covers the choice of seeds
+            too, else that of test examples alone.
+        n_seeds_against: Seeds of the other contender, 1 for one that is not trained.
     """
 
     against: str
@@ -146,6 +278,8 @@ class Difference:
     low: float
     high: float
     n_resamples: int
+    n_seeds: int = 1
+    n_seeds_against: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,17 +312,20 @@ class TuningResult:
         command: The command line that was run, for reproduction.
         plan: What was decided before the first step.
         data: Facts by split.
-        best_trial: Number of the winner on the validation split.
+        best_trial: Number of the winner on the validation split, after the finals where there were any.
         contenders: Comparison on the test split.
         differences: Best trial against the others.
-        reload_check: Of the saved adapter.
-        stopped: Why the search ended: "trials", "time" or "interrupted".
+        reload_check: Of the saved adapter: the best trial's, of the seed with the best validation value.
+        stopped: Why the search ended: "trials", "time", "interrupted", or the "target" was reached.
         search_duration_s: Seconds of search, over all runs that resumed the study.
         versions: Package versions and Python's.
         device: As in the plan.
         finished_at: ISO 8601 time (UTC).
         warnings: What was odd about the data, one line each: overlaps between splits, dropped rows.
         probe: The step that was measured before the search, None where the device does not report its memory.
+        finals: What decided between the best trials, None where no trial is complete.
+        packing: How many trials shared passes, None in results of earlier versions.
+        n_trials_finished: Trials on record when this was written, None in version 1.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -201,14 +338,18 @@ class TuningResult:
     contenders: tuple[Contender, ...]
     differences: tuple[Difference, ...]
     reload_check: ReloadCheck
-    stopped: Literal["trials", "time", "interrupted"]
+    stopped: Literal["trials", "time", "interrupted", "target"]
     search_duration_s: float
     versions: Mapping[str, str]
     device: str
     finished_at: str
     warnings: tuple[str, ...] = ()
     probe: Probe | None = None
+    finals: Finals | None = None
+    packing: Packing | None = None
+    n_trials_finished: int | None = None
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {self.schema_version} is not {SCHEMA_VERSION}; run `tune` again")
+        if self.schema_version not in READABLE_VERSIONS:
+            known = " or ".join(map(str, READABLE_VERSIONS))
+            raise ValueError(f"schema_version {self.schema_version} is not {known}; it is from another peft-advisor")

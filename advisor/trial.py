@@ -168,7 +168,13 @@ class TrialRunner(Protocol):
         """Train live trials to a rung; return one report for each that reached one or failed (never empty)."""
 
     def checkpoint(self, number: int, folder: Path) -> None:
-        """Write all that a live trial needs to go on from the rung it has reached: whole or not at all."""
+        """Write all that a live trial needs to go on from where it stands: whole or not at all.
+
+        It may stand between rungs, when others of its pack have reached theirs.
+
+        Raises:
+            RuntimeError: It has nothing to go on from: it waits for its turn, or is over.
+        """
 
     def save(self, number: int, folder: Path) -> None:
         """Write the live trial's adapter (ordinary PEFT format, or a model folder for full fine-tuning)."""
@@ -199,8 +205,8 @@ class TrialRecord:
         state: How it ended.
         candidate: What was trained.
         seed: As in `TrialSpec`.
-        origin: "recommendation" for a warm-start point, "sampler" for the rest, "retry" when an interrupted
-            trial was run again.
+        origin: "recommendation" for a warm-start point, "sampler" for the rest; "retry" stands in studies of earlier
+            versions, which ran interrupted trials again.
         value: Primary metric on the validation split at the last rung reached, None after a failure.
         reports: One per rung reached.
         started_at: ISO 8601 time (UTC).

@@ -7,9 +7,24 @@ from pathlib import Path
 
 import click
 
-from advisor.tuning.request import DEFAULT_TRIALS
+from advisor.tuning.request import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS
 
 _FILE = click.Path(path_type=Path)
+
+
+class _PackSize(click.ParamType[int | None]):
+    """A number of trials; `off` is 1, `auto` is None."""
+
+    name = "N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        words = {"off": 1, "auto": None}
+        if str(value) in words:
+            return words[str(value)]
+        try:
+            return int(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a number of trials, off or auto", param, ctx)
 
 
 @click.command(name="tune")
@@ -22,6 +37,23 @@ _FILE = click.Path(path_type=Path)
 @click.option("--method", "methods", metavar="METHOD", multiple=True, help="Only this PEFT method; may be repeated.")
 @click.option("--trials", metavar="N", type=int, help=f"Trials at most, over all runs.  [default: {DEFAULT_TRIALS}]")
 @click.option("--time", "time_limit", metavar="DURATION", help="Time at most, such as 30m, 90s or 1h30m.")
+@click.option("--gpu-hours", metavar="HOURS", type=float, help="The same in hours of all devices together.")
+@click.option(
+    "--target", metavar="VALUE", type=float, help="End the search when a trial reaches this validation metric."
+)
+@click.option(
+    "--final-seeds",
+    metavar="N",
+    type=int,
+    help=f"Train the best trials with N seeds each before one is chosen; 1 trains none again.  "
+    f"[default: {DEFAULT_FINAL_SEEDS}]",
+)
+@click.option(
+    "--pack",
+    metavar="N",
+    type=_PackSize(),
+    help="Trials in one forward and backward pass: a number, off, or auto to measure how many pay.  [default: auto]",
+)
 @click.option("--max-steps", metavar="N", type=int, help="Optimizer steps of a trial at most.")
 @click.option("--output", metavar="DIR", type=_FILE, help="Run folder.  [default: studies/<task>-<model>]")
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of data order, weights and sampler.")
@@ -37,6 +69,10 @@ def command(
     methods: tuple[str, ...],
     trials: int | None,
     time_limit: str | None,
+    gpu_hours: float | None,
+    target: float | None,
+    final_seeds: int | None,
+    pack: int | None,
     max_steps: int | None,
     output: Path | None,
     seed: int,
@@ -62,7 +98,9 @@ def command(
         task, model, output = demonstration.task, demonstration.base_model, demonstration.folder
         train, valid, test = demonstration.files.values()
         trials = demonstration.size.n_trials if trials is None else trials
-        time_limit_s = demonstration.size.time_limit_s if time_limit_s is None else time_limit_s
+        if time_limit_s is None and gpu_hours is None:
+            time_limit_s = demonstration.size.time_limit_s
+        final_seeds = demonstration.size.final_seeds if final_seeds is None else final_seeds
         max_steps = demonstration.size.max_steps if max_steps is None else max_steps
     request = TuningRequest(
         recommendation=recommendation,
@@ -74,6 +112,10 @@ def command(
         methods=methods,
         n_trials=DEFAULT_TRIALS if trials is None else trials,
         time_limit_s=time_limit_s,
+        gpu_hours=gpu_hours,
+        target=target,
+        final_seeds=DEFAULT_FINAL_SEEDS if final_seeds is None else final_seeds,
+        pack=pack,
         max_steps=max_steps,
         output=output,
         seed=seed,
@@ -85,7 +127,8 @@ def command(
         demonstration.write_data(request)
     run = prepare(request)
 
-    from advisor.cli.tune_view import TuneView, show_result  # not before the input is found good: it loads Optuna
+    from advisor.cli.tune_result import show_result
+    from advisor.cli.tune_view import TuneView  # not before the input is found good: it loads Optuna
 
     with TuneView() as view:
         run.finish(view)

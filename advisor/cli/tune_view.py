@@ -1,61 +1,56 @@
-"""What `tune` shows: plan and progress on stderr while it runs, the result on stdout at its end.
+"""What `tune` shows on stderr while it runs: plan and progress.
 
 The command imports this module only when its input was found good.
 """
 # ruff: noqa: TID253
 
-from collections import Counter
 from functools import singledispatchmethod
-from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 
-import click
 from rich.console import Console
-from rich.text import Text
 
 from advisor.candidates import Candidate
-from advisor.report.formatting import (
-    NBSP,
-    duration,
-    listed,
-    method_title,
-    metric_title,
-    number,
-    plural,
-    settings,
-    visible,
-)
-from advisor.report.loading import loading_code
-from advisor.report.run_folder import read_run_folder
-from advisor.report.tables import Table, comparison_table
-from advisor.report.verdict import judge
-from advisor.result import TuningResult
+from advisor.cli.tune_live import LiveRow, LiveTable, plain
+from advisor.cli.tune_plan import plan_facts
+from advisor.report.formatting import duration, gib, listed, method_title, metric_title, number, plural, settings
+from advisor.report.seeds import spread
 from advisor.search.events import InterruptRequested, Progress, RungReached, TrialFinished, TrialStarted
-from advisor.trial import TrialRecord
-from advisor.tuning.events import AlreadyFinished, ContenderEvaluated, Planned, StageStarted
+from advisor.trial import TrialFailure, TrialSpec
+from advisor.tuning.events import (
+    AlreadyFinished,
+    ContenderEvaluated,
+    FinalRunFinished,
+    FinalRungReached,
+    FinalRunStarted,
+    FinalsDecided,
+    FinalsStarted,
+    PackingChosen,
+    Planned,
+    StageStarted,
+)
 
 # Enough to tell trials apart on one line; the report has all of them.
 _SHOWN = ("learning_rate", "r", "num_virtual_tokens", "target_modules")
 
 
 class TuneView:
-    """Shows events on stderr: a status line on a terminal, plain lines elsewhere."""
+    """Shows events on stderr: lines, and on a terminal below them a table of what is being trained."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Show on `console`, by default stderr."""
         self._console = console or Console(stderr=True, highlight=False)
-        self._status = self._console.status("")
+        self._table = LiveTable(self._console)
         self._metric = ""
 
     def __enter__(self) -> "TuneView":
-        if self._console.is_terminal:
-            self._status.start()
+        self._table.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._status.stop()
+        self._table.stop()
         if isinstance(error, KeyboardInterrupt):
             self._line("Stopped. Finished trials are kept; the same command again goes on from there.")
 
@@ -68,8 +63,7 @@ class TuneView:
     def _(self, event: Planned) -> None:
         plan, first = event.plan, event.recommended
         self._metric = plan.primary_metric
-        rungs = listed([f"{step:,}" for step in plan.rung_steps])
-        limit = f", at most {duration(plan.time_limit_s)} with final evaluation" if plan.time_limit_s else ""
+        self._table.name_metric(metric_title(plan.primary_metric))
         self._fact("Task", f"{event.task}; {metric_title(plan.primary_metric)} on the validation split decides")
         self._fact("Data", ", ".join(f"{count:,} {split}" for split, count in event.n_examples.items()))
         self._fact("Base model", first.base_model)
@@ -77,9 +71,8 @@ class TuneView:
         self._fact(
             "First trial", f"the recommendation: {method_title(first.method)}, {settings(first.hyperparameters)}"
         )
-        self._fact("Search", f"{plural(plan.n_trials, 'trial')}, looked at after {rungs} steps{limit}")
-        self._fact("Decided by", f"{plan.sampler} and {plan.pruner} of Optuna")
-        self._fact("Device", plan.device)
+        for name, value in plan_facts(event):
+            self._fact(name, value)
         self._fact("Results", str(event.folder))
         if event.n_finished:
             self._line(f"Continuing: {plural(event.n_finished, 'trial')} finished before.")
@@ -88,36 +81,45 @@ class TuneView:
 
     @__call__.register
     def _(self, event: StageStarted) -> None:
-        self._status.update(_text(event.text))
+        self._table.say(event.text)
         if not self._console.is_terminal:
             self._line(f"{event.text[0].upper()}{event.text[1:]} ...")
+
+    @__call__.register
+    def _(self, event: PackingChosen) -> None:
+        self._line(f"{event.packing.reason[0].upper()}{event.packing.reason[1:]}.")
 
     @__call__.register
     def _(self, event: ContenderEvaluated) -> None:
         evaluation = event.contender.evaluation
         values = ", ".join(f"{metric_title(name)} {number(value)}" for name, value in evaluation.metrics.items())
-        self._line(f"  {event.contender.name}: {values} on the test split")
+        mean = f" (mean of {len(event.contender.seeds)} seeds)" if len(event.contender.seeds) > 1 else ""
+        self._line(f"  {event.contender.name}: {values} on the test split{mean}")
 
     @__call__.register
     def _(self, event: TrialStarted) -> None:
-        self._show_status(f"trial {event.spec.number}: {_candidate(event.spec.candidate)}", event.progress)
+        self._say_progress(event.progress)
+        self._show(event.spec, f"trial {event.spec.number}", f"0 of {event.spec.rung_steps[-1]}")
 
     @__call__.register
     def _(self, event: RungReached) -> None:
-        last = event.spec.rung_steps[-1]
-        said = f"trial {event.spec.number}: {_candidate(event.spec.candidate)}"
-        said += f"; step {event.spec.rung_steps[event.rung]} of {last}, {self._value(event.value)}"
-        self._show_status(said, event.progress)
+        last, step = event.spec.rung_steps[-1], event.spec.rung_steps[event.rung]
+        self._say_progress(event.progress)
+        name = f"trial {event.spec.number}"
+        self._show(event.spec, name, f"{step} of {last}", event.value, event.peak_memory_bytes)
         if not self._console.is_terminal:
-            self._line(f"  {said}")
+            self._line(
+                f"  {name}: {_candidate(event.spec.candidate)}; step {step} of {last}, {self._value(event.value)}"
+            )
 
     @__call__.register
     def _(self, event: TrialFinished) -> None:
         record, progress = event.record, event.progress
+        self._table.remove(record.number)
+        self._say_progress(progress)
+        ended = f"{record.state} at step {record.reports[-1].step}, {self._value(record.value)}"
         if record.failure is not None:
-            ended = f"failed ({record.failure.kind}: {record.failure.message})"
-        else:
-            ended = f"{record.state} at step {record.reports[-1].step}, {self._value(record.value)}"
+            ended = _failed(record.failure)
         best = " - best so far" if event.is_best else f" (best {number(progress.best_value)})"
         self._line(
             f"[{progress.n_finished}/{progress.n_trials}] trial {record.number}: {_candidate(record.candidate)}; "
@@ -125,21 +127,82 @@ class TuneView:
         )
 
     @__call__.register
+    def _(self, event: FinalsStarted) -> None:
+        trials = listed([str(trial) for trial in event.finalists])
+        seeds = listed([str(seed) for seed in event.seeds[1:]])
+        done = f", {event.n_finished} of them finished before" if event.n_finished else ""
+        self._line(
+            f"Finals: {'trial' if len(event.finalists) == 1 else 'trials'} {trials} again with "
+            f"{'seed' if len(event.seeds) == 2 else 'seeds'} {seeds} ({plural(event.n_runs, 'run')}{done})"
+        )
+        self._table.say(f"finals: {event.n_finished} of {plural(event.n_runs, 'run')} finished")
+
+    @__call__.register
+    def _(self, event: FinalRunStarted) -> None:
+        self._show(event.spec, f"trial {event.trial}, seed {event.spec.seed}", f"0 of {event.spec.rung_steps[-1]}")
+
+    @__call__.register
+    def _(self, event: FinalRungReached) -> None:
+        name, last = f"trial {event.trial}, seed {event.spec.seed}", event.spec.rung_steps[-1]
+        value = event.report.metrics[event.metric]
+        self._show(event.spec, name, f"{event.report.step} of {last}", value, event.report.peak_memory_bytes)
+        if not self._console.is_terminal:
+            self._line(f"  {name}: step {event.report.step} of {last}, {self._value(value)}")
+
+    @__call__.register
+    def _(self, event: FinalRunFinished) -> None:
+        run = event.run
+        self._table.remove(run.reports[-1].number)
+        left = f", about {duration(event.eta_s)} left" if event.eta_s else ""
+        self._table.say(f"finals: {event.n_finished} of {plural(event.n_runs, 'run')} finished{left}")
+        ended = self._value(run.value) if run.failure is None else _failed(run.failure)
+        self._line(f"[final {event.n_finished}/{event.n_runs}] trial {run.trial}, seed {run.seed}; {ended}{left}")
+
+    @__call__.register
+    def _(self, event: FinalsDecided) -> None:
+        finals = event.finals
+        self._table.say("finals decided")
+        seeds = plural(len(finals.counted), "seed")
+        for finalist in finals.finalists:
+            values = finalist.complete(finals.counted)
+            role = " (recommendation)" if finalist.trial == finals.recommendation else ""
+            self._line(
+                f"  trial {finalist.trial}{role}: {self._value(fmean(values))} {spread(values)} "
+                f"on the validation split over {seeds}"
+            )
+        kept = "; the recommendation is kept" if finals.winner == finals.recommendation else ""
+        self._line(f"Winner: trial {finals.winner}{kept}")
+
+    @__call__.register
     def _(self, event: InterruptRequested) -> None:
-        self._line("Ending at the next rung with what is finished; press Ctrl-C again to stop at once.")
+        self._line(
+            "Ending at the next rung; then the report is written from what is finished. Ctrl-C again stops at once."
+        )
 
     @__call__.register
     def _(self, event: AlreadyFinished) -> None:
         self._line(
             f"{event.folder} is finished ({plural(event.n_finished, 'trial')}): only its report is made again. "
-            "More --trials or --time continue it."
+            "More --trials, --time or --final-seeds continue it."
         )
 
-    def _show_status(self, said: str, progress: Progress) -> None:
-        done = f"[{progress.n_finished}/{progress.n_trials}]"
-        self._status.update(
-            _text(f"{done} {_time(progress)}; {said}; best {number(progress.best_value)}", one_line=True)
+    def _say_progress(self, progress: Progress) -> None:
+        best = f"best {self._value(progress.best_value)}"
+        if progress.best_number is not None:
+            best += f" (trial {progress.best_number})"
+        self._table.say(f"[{progress.n_finished}/{progress.n_trials}] {_time(progress)}; {best}")
+
+    def _show(
+        self, spec: TrialSpec, name: str, step: str, value: float | None = None, memory_bytes: int | None = None
+    ) -> None:
+        row = LiveRow(
+            name=name,
+            method=_candidate(spec.candidate),
+            rung=f"step {step}",
+            value=number(value),
+            memory=gib(memory_bytes),
         )
+        self._table.show(spec.number, row)
 
     def _value(self, value: float | None) -> str:
         return f"{metric_title(self._metric)} {number(value)}"
@@ -148,38 +211,11 @@ class TuneView:
         self._line(f"{name:<12}{value}")
 
     def _line(self, text: str) -> None:
-        self._console.print(_text(text), soft_wrap=True)
+        self._console.print(plain(text), soft_wrap=True)
 
 
-def show_result(folder: Path) -> None:
-    """Print the verdict on a finished run, its comparison, and how to use the adapter."""
-    run = read_run_folder(folder)
-    verdict = judge(run)
-    _echo(f"{verdict.headline}.\n{verdict.sentence}\n{verdict.advice}")
-    if run.result is not None:
-        _echo(_how_it_ended(run.result, run.trials))
-        _echo(f"\n{_columns(comparison_table(run.result))}")
-        check = run.result.reload_check
-        _echo(f"\nReloaded by PEFT alone in a fresh process: {metric_title(check.metric)} {number(check.reloaded)}.")
-    _echo(f"\nReport   {folder / 'report.html'}\nAdapter  {folder / 'best_adapter'}")
-    code = loading_code(run, str(folder / "best_adapter"))
-    if code:
-        _echo(f"\n{code}")
-
-
-def _how_it_ended(result: TuningResult, trials: tuple[TrialRecord, ...]) -> str:
-    said = {
-        "trials": "all trials were run",
-        "time": "the time was over; more --time continues it",
-        "interrupted": "it was interrupted; the same command continues it",
-    }
-    counts = Counter(trial.state for trial in trials)
-    states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    text = f"The search ended after {plural(len(trials), 'trial')} ({states}): {said[result.stopped]}."
-    if not counts["complete"]:
-        step = next(trial.reports[-1].step for trial in trials if trial.number == result.best_trial)
-        text += f" No trial reached its end: the best was stopped at step {step} of {result.plan.rung_steps[-1]}."
-    return text
+def _failed(failure: TrialFailure) -> str:
+    return f"failed ({failure.kind}: {failure.message})"
 
 
 def _candidate(candidate: Candidate) -> str:
@@ -190,24 +226,3 @@ def _candidate(candidate: Candidate) -> str:
 def _time(progress: Progress) -> str:
     left = f", about {duration(progress.eta_s)} left" if progress.eta_s is not None else ""
     return f"{duration(progress.elapsed_s)}{left}"
-
-
-def _columns(table: Table) -> str:
-    rows = [tuple(column.title for column in table.columns), *(row.cells for row in table.rows)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    is_number = [column.kind == "number" for column in table.columns]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, is_number, strict=True)
-        ).rstrip()
-        for row in rows
-    )
-
-
-def _text(text: str, *, one_line: bool = False) -> Text:
-    return Text(visible(text).replace(NBSP, " "), no_wrap=one_line, overflow="ellipsis" if one_line else None)
-
-
-def _echo(text: str) -> None:
-    click.echo(visible(text).replace(NBSP, " "))

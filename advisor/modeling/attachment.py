@@ -1,14 +1,17 @@
 """A base model with an adapter on it: attached for training, loaded, saved, and taken off without a trace."""
 
+import errno
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from peft import PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
@@ -83,7 +86,7 @@ class AttachedModel:
         part = folder.with_name(folder.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        with quiet_libraries():
+        with quiet_libraries(), _full_disk_is_an_os_error():
             if isinstance(self.model, PeftModel):
                 # Embeddings are never resized, so PEFT need not ask the hub whether they were.
                 self.model.save_pretrained(str(part), save_embedding_layers=False)
@@ -106,6 +109,15 @@ class AttachedModel:
         intact = self._snapshot is None or self._snapshot.restore()
         release_memory(self.base.device)
         return intact
+
+
+@contextmanager
+def _full_disk_is_an_os_error() -> Iterator[None]:
+    """safetensors hides what the operating system said in an error of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(errno.EIO, " ".join(str(error).split())) from error
 
 
 def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> AttachedModel:

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
+from statistics import fmean
 
 from advisor.report.formatting import duration, interval, listed, metric_title, number, plural, share
 from advisor.report.run_folder import RunFolder
-from advisor.result import DatasetFacts, Difference, TuningResult
+from advisor.result import DatasetFacts, Difference, Finals, TuningResult
 from advisor.trial import TrialRecord
 
 SMALL_TEST_SPLIT = 1_000  # examples; below, an accuracy of 0.8 is known to about ± 2.5 points at best
 RARE_LABEL = 0.1  # share of the training split
 LONG_SHARE = 0.05  # truncated examples of a split
+ONE_SEED = (
+    "Every configuration was trained with one seed. The intervals say how the result would vary with other test "
+    "examples, not with another seed."
+)
 
 
 def data_warnings(data: Mapping[str, DatasetFacts]) -> tuple[str, ...]:
@@ -41,12 +46,26 @@ def limits(run: RunFolder) -> tuple[str, ...]:
     found: list[str] = []
     if run.result is None:
         found.append("The study is not finished: nothing was evaluated on the test split.")
-    found += _seeds(run.trials)
+    found += _finals(run.result.finals) if run.result and run.result.finals else _seeds(run.trials)
     if run.result is not None:
         found += _test_split(run.result)
         found += _search(run, run.result)
     found += _scope(run)
     return tuple(found)
+
+
+def _finals(finals: Finals) -> Iterable[str]:
+    if len(finals.counted) > 1:
+        yield (
+            f"The finalists were trained with {plural(len(finals.counted), 'seed')}, all other trials with one. A "
+            "seed is another head, adapter and dropout; base model, training examples and their order stay the same."
+        )
+    else:
+        yield ONE_SEED
+    if finals.stopped != "all":
+        why = "the time was up" if finals.stopped == "time" else "they were interrupted"
+        planned = plural(len(finals.seeds), "planned seed")
+        yield f"The finals ended with {len(finals.counted)} of {planned} because {why}."
 
 
 def _seeds(trials: Iterable[TrialRecord]) -> Iterable[str]:
@@ -55,10 +74,7 @@ def _seeds(trials: Iterable[TrialRecord]) -> Iterable[str]:
         if trial.state == "complete":
             runs.setdefault(repr(trial.candidate), set()).add(trial.seed)
     if runs and max(len(seeds) for seeds in runs.values()) == 1:
-        yield (
-            "Every configuration was trained with one seed. The intervals say how the result would vary with other "
-            "test examples, not with another seed."
-        )
+        yield ONE_SEED
     elif runs and min(len(seeds) for seeds in runs.values()) == 1:
         yield "Only some configurations were trained with more than one seed."
 
@@ -89,14 +105,18 @@ def _resolution(difference: Difference) -> str:
 def _search(run: RunFolder, result: TuningResult) -> Iterable[str]:
     best, row = run.trial(result.best_trial), run.contender("best trial")
     test = row.evaluation.metrics.get(result.plan.primary_metric) if row else None
-    if best is not None and best.value is not None and test is not None and best.value > test:
+    chosen_by = best.value if best is not None else None
+    if result.finals is not None:
+        chosen_by = fmean(result.finals.finalists[0].complete(result.finals.counted))
+    if chosen_by is not None and test is not None and chosen_by > test:
         yield (
-            f"The best of {plural(len(run.trials), 'trial')} was chosen by its {number(best.value)} on the validation "
+            f"The best of {plural(len(run.trials), 'trial')} was chosen by its {number(chosen_by)} on the validation "
             f"split, which flatters it; only the {number(test)} on the test split counts."
         )
     done, planned = len(run.trials), result.plan.n_trials
     if result.stopped != "trials":
-        why = "the time was up" if result.stopped == "time" else "it was interrupted"
+        reasons = {"time": "the time was up", "interrupted": "it was interrupted", "target": "its target was reached"}
+        why = reasons[result.stopped]
         yield f"The search ended after {done} of {planned} planned trials because {why}."
     pruned = sum(trial.state == "pruned" for trial in run.trials)
     if pruned:

@@ -107,13 +107,11 @@ def _parts(page: Page) -> Iterator[list[str]]:
 
 def _result(page: Page) -> list[str]:
     blocks = ["## Result on the test split", markdown_table(page.comparison)] if page.comparison else []
-    if page.differences:
-        blocks.append(
-            f"Intervals are paired bootstrap intervals over the test examples ({page.differences[0].n_resamples:,} "
-            "resamples). “Better” and “worse” mean that the interval leaves out zero."
-        )
+    blocks += [escaped(page.interval_note)] if page.interval_note else []
+    blocks += [markdown_table(page.test_seeds)] if page.test_seeds else []
     if page.loading:
-        blocks += ["## Load the adapter", code_block(page.loading, "python")]
+        blocks += ["## Load the adapter", *([escaped(page.adapter_note)] if page.adapter_note else [])]
+        blocks.append(code_block(page.loading, "python"))
     return blocks
 
 
@@ -157,7 +155,9 @@ def _memory(memory: Memory) -> list[str]:
 
 
 def _tried(page: Page) -> list[str]:
-    blocks = ["## What was tried", escaped(page.tried), markdown_table(page.trials)]
+    blocks = ["## What was tried", escaped(page.tried)]
+    blocks += [escaped(page.finals)] if page.finals else []
+    blocks += [markdown_table(table) for table in (page.finalists, page.trials) if table]
     for chart in page.charts:
         if chart.table:
             blocks += [f"### {escaped(chart.title)}", markdown_table(chart.table)]

@@ -18,6 +18,7 @@ from advisor.report.limits import data_warnings, limits
 from advisor.report.loading import loading_code
 from advisor.report.markdown import code_block, code_span, escaped, fact_list, markdown_table
 from advisor.report.run_folder import RunFolder, read_run_folder
+from advisor.report.seeds import adapter_note
 from advisor.report.tables import comparison_table, configuration, data_table
 from advisor.report.verdict import judge
 from advisor.result import Contender, TuningResult
@@ -68,6 +69,7 @@ def render_model_card(run: RunFolder, result: TuningResult, best: Contender, can
         "## Load it",
         code_block(loading_code(run, folder="path/to/this/folder") or "", "python"),
         "## Result",
+        *_seeds(result),
         markdown_table(comparison_table(result)),
         "## Training",
         fact_list(configuration(shown)),
@@ -78,6 +80,11 @@ def render_model_card(run: RunFolder, result: TuningResult, best: Contender, can
         "\n".join(f"- {escaped(text)}" for text in (*data_warnings(data), *limits(_without_folders(run)))),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _seeds(result: TuningResult) -> list[str]:
+    note = adapter_note(result)
+    return [escaped(note)] if note else []
 
 
 def _metadata(result: TuningResult, best: Contender, candidate: Candidate) -> ModelCardData:
@@ -94,7 +101,8 @@ def _metadata(result: TuningResult, best: Contender, candidate: Candidate) -> Mo
         dataset_split="test",
         metric_type=METRIC_IDS.get(metric, metric),
         metric_name=metric_title(metric),
-        metric_value=best.evaluation.metrics.get(metric),
+        # Of this adapter: the comparison has the mean over seeds.
+        metric_value=(best.delivered or best).evaluation.metrics.get(metric),
     )
     hub_id = None if _is_local(candidate.base_model) else visible(candidate.base_model)
     return ModelCardData(

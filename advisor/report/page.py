@@ -12,6 +12,7 @@ from advisor.report.loading import loading_code
 from advisor.report.memory import Memory, compare_memory
 from advisor.report.reasons import CitedReason, cite_reasons
 from advisor.report.run_folder import RunFolder
+from advisor.report.seeds import adapter_note, finalists_table, finals_sentence, interval_note, split_table
 from advisor.report.tables import (
     Fact,
     Table,
@@ -60,6 +61,9 @@ class Page:
     stamp: str
     comparison: Table | None
     differences: tuple[Difference, ...]
+    interval_note: str | None
+    test_seeds: Table | None
+    adapter_note: str | None
     loading: str | None
     asked: tuple[Fact, ...]
     data: Table | None
@@ -67,6 +71,8 @@ class Page:
     recommended: Recommended | None
     memory: Memory
     tried: str
+    finals: str | None
+    finalists: Table | None
     charts: tuple[Chart, ...]
     trials: Table
     best_title: str
@@ -89,6 +95,9 @@ def build_page(run: RunFolder) -> Page:
         stamp=_stamp(run),
         comparison=comparison_table(result) if result else None,
         differences=_shown_differences(result),
+        interval_note=interval_note(_shown_differences(result)),
+        test_seeds=split_table(result) if result else None,
+        adapter_note=adapter_note(result) if result else None,
         loading=loading_code(run),
         asked=_asked(run, metric),
         data=data_table(result.data) if result else None,
@@ -96,6 +105,8 @@ def build_page(run: RunFolder) -> Page:
         recommended=_recommended(run),
         memory=compare_memory(run),
         tried=_tried(run),
+        finals=finals_sentence(result.finals) if result else None,
+        finalists=finalists_table(run),
         charts=_charts(run, metric),
         trials=trials_table(run, metric),
         best_title=f"Configuration of trial {best.number}, the best{'' if result else ' so far'}" if best else "",
@@ -153,7 +164,13 @@ def _asked(run: RunFolder, metric: str) -> tuple[Fact, ...]:
         return tuple(facts)
     plan = run.result.plan
     limit = f", {duration(plan.time_limit_s)} at most" if plan.time_limit_s is not None else ", no time limit"
-    return (*facts, Fact(name="Search budget", value=f"{plural(plan.n_trials, 'trial')} at most{limit}"))
+    target = (
+        f", until {metric_title(metric)} {number(plan.target)} on the validation split"
+        if plan.target is not None
+        else ""
+    )
+    facts.append(Fact(name="Search budget", value=f"{plural(plan.n_trials, 'trial')} at most{limit}{target}"))
+    return (*facts, Fact(name="Seeds of the finalists", value=str(plan.final_seeds)))
 
 
 def _budget(budget: Budget) -> str:
@@ -193,8 +210,16 @@ def _tried(run: RunFolder) -> str:
         f"{said} Planned were {plan.n_trials}; the search took {duration(run.result.search_duration_s)}. Points were "
         f"proposed by {plan.sampler}, each reported at the optimizer steps {rungs}. {plan.pruner} stopped those that "
         "lay behind the others at a step; when the time is up, trials still under way are stopped too. Both are "
-        "called pruned."
+        f"called pruned.{_packed(run.result)}"
     )
+
+
+def _packed(result: TuningResult) -> str:
+    """Say how many trials shared passes, and why."""
+    if result.packing is None:
+        return ""
+    reason = result.packing.reason
+    return f" {reason[0].upper()}{reason[1:]}."
 
 
 def _charts(run: RunFolder, metric: str) -> tuple[Chart, ...]:
@@ -241,8 +266,9 @@ def _reload_check(result: TuningResult) -> str:
 
 def _reproduction(result: TuningResult) -> tuple[Fact, ...]:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
+    counted = result.finals.counted if result.finals else ()
     return (
-        Fact(name="Seed", value=str(result.seed)),
+        Fact(name="Seed", value=str(result.seed) + (f"; finals {', '.join(map(str, counted))}" if counted[1:] else "")),
         Fact(name="Device", value=result.device),
         Fact(name="Finished", value=result.finished_at),
         Fact(name="Versions", value=versions or NONE),

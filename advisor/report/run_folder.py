@@ -12,6 +12,8 @@ from advisor.errors import DataError
 from advisor.recommendation import Recommendation
 from advisor.result import Contender, TuningResult
 from advisor.trial import Prediction, TrialRecord
+from advisor.trials_file import FILE_NAME as TRIALS
+from advisor.trials_file import read_records
 
 T = TypeVar("T")
 
@@ -60,12 +62,12 @@ def read_run_folder(folder: Path) -> RunFolder:
     """
     if not (folder / "recommendation.json").is_file():
         raise DataError(f"{folder}: not a run folder (no recommendation.json in it); give the folder that `tune` wrote")
-    if not (folder / "trials.jsonl").is_file():
-        raise DataError(f"{folder}: no trials.jsonl in it, so there is nothing to report yet; run `tune` first")
+    if not (folder / TRIALS).is_file():
+        raise DataError(f"{folder}: no {TRIALS} in it, so there is nothing to report yet; run `tune` first")
     result = folder / "result.json"
     return RunFolder(
         recommendation=records.read(Recommendation, folder / "recommendation.json"),
-        trials=read_lines(TrialRecord, folder / "trials.jsonl"),
+        trials=read_records(folder / TRIALS),
         result=records.read(TuningResult, result) if result.is_file() else None,
         predictions={
             predictions_name(path.stem): read_lines(Prediction, path)

@@ -68,6 +68,7 @@ def comparison_table(result: TuningResult) -> Table:
     primary = result.plan.primary_metric
     others = sorted({name for row in result.contenders for name in row.evaluation.metrics} - {primary})
     differences = {d.against: d for d in result.differences if d.metric == primary}
+    several_seeds = any(len(row.seeds) > 1 for row in result.contenders)
     rows = []
     for row in sorted(result.contenders, key=lambda row: (row.name != "best trial", row.name != "recommendation")):
         difference = differences.get(row.name)
@@ -80,12 +81,13 @@ def comparison_table(result: TuningResult) -> Table:
                     interval(difference.low, difference.high) if difference else NONE,
                     outcome(difference) if difference else NONE,
                     f"{row.evaluation.n_examples:,}",
+                    *((str(len(row.seeds) or NONE),) if several_seeds else ()),
                 ),
                 strong=row.name == "best trial",
             )
         )
     return Table(
-        caption="Final comparison on the test split",
+        caption="Final comparison on the test split" + ("; of several seeds the means" if several_seeds else ""),
         columns=(
             Column(title="Contender"),
             *(Column(title=_headline(metric_title(name)), kind="number") for name in (primary, *others)),
@@ -93,6 +95,7 @@ def comparison_table(result: TuningResult) -> Table:
             Column(title="95 % interval", kind="number"),
             Column(title="Best is"),
             Column(title="Examples", kind="number"),
+            *((Column(title="Seeds", kind="number"),) if several_seeds else ()),
         ),
         rows=tuple(rows),
     )

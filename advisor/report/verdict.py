@@ -1,7 +1,7 @@
 """The first lines of the report: what a sceptical reader may believe, decided by paired intervals.
 
-A difference counts only when its 95 % interval leaves out zero. The interval is over test examples; how
-much a result moves between seeds is not in it (see `limits`).
+A difference counts only when its 95 % interval leaves out zero. The interval is over test examples, and over seeds
+where there is more than one; with one seed, how much a result moves between seeds is not in it (see `limits`).
 """
 
 import math
@@ -84,9 +84,18 @@ def _decision(run: RunFolder, result: TuningResult) -> tuple[str, Kind, str]:
         return (
             "The recommendation stands: the search found nothing better",
             "no gain",
-            "Use the adapter: it is the recommendation, trained on your data.",
+            f"Use the adapter: it is the recommendation, trained on your data.{_overtaken(run, result)}",
         )
     return _against_recommendation(outcomes.get("recommendation"), has_baselines=bool(baselines))
+
+
+def _overtaken(run: RunFolder, result: TuningResult) -> str:
+    """Name the trial that was ahead of the recommendation until it was trained with other seeds."""
+    ahead = best_so_far(run.trials)
+    if result.finals is None or len(result.finals.counted) < 2 or ahead is None or ahead.number == result.best_trial:
+        return ""
+    seeds = plural(len(result.finals.counted), "seed")
+    return f" Trial {ahead.number} was ahead of it in the search, but not over {seeds} on the validation split."
 
 
 def _against_recommendation(found: Outcome | None, *, has_baselines: bool) -> tuple[str, Kind, str]:
@@ -124,7 +133,9 @@ def _sentence(run: RunFolder, result: TuningResult) -> str:
     if best is None:
         return f"{what} was chosen on the validation split and was not evaluated on the test split."
     value = number(best.evaluation.metrics.get(metric))
-    said = f"{what} reaches {metric_title(metric)} {value} on {plural(best.evaluation.n_examples, 'test example')}"
+    n_examples = plural(best.evaluation.n_examples, "test example")
+    mean = f", the mean of {len(best.seeds)} seeds," if len(best.seeds) > 1 else ""
+    said = f"{what} reaches {metric_title(metric)} {value}{mean} on {n_examples}"
     clauses = [_clause(d) for d in _in_order(result.differences) if d.metric == metric]
     return f"{said}: {listed(clauses)}." if clauses else f"{said}."
 

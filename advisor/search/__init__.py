@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
@@ -15,12 +16,21 @@ from advisor.search.adapters import adapter_folder
 from advisor.search.events import InterruptRequested, SearchEvent
 from advisor.search.history import history
 from advisor.search.interruption import interruptible
-from advisor.search.journal import Journal, read_records
+from advisor.search.journal import Journal
 from advisor.search.loop import Search
 from advisor.search.outcome import SearchOutcome, best_of
 from advisor.search.settings import StudySettings
-from advisor.search.study import PRUNER_NAME, SAMPLER_NAME, check_settings, open_study, quiet_optuna
+from advisor.search.study import (
+    PRUNER_NAME,
+    SAMPLER_NAME,
+    check_settings,
+    close_study,
+    open_study,
+    quiet_optuna,
+    reason_of,
+)
 from advisor.trial import TrialRunner
+from advisor.trials_file import read_records
 
 __all__ = [
     "PRUNER_NAME",
@@ -58,10 +68,12 @@ def run_search(
         DataError: What the folder holds cannot be read or does not belong together.
         AdvisorError: No trial gave a result, or the disk refused a write.
     """
-    with quiet_optuna():
+    with quiet_optuna(), ExitStack() as at_the_end:
         try:
+            study = open_study(folder, settings)
+            at_the_end.callback(close_study, study)
             return Search(
-                study=open_study(folder, settings),
+                study=study,
                 journal=Journal(folder),
                 folder=folder,
                 settings=settings,
@@ -72,7 +84,7 @@ def run_search(
                 interrupted=interrupted,
             ).run()
         except (StorageInternalError, SQLAlchemyError, OSError) as error:
-            reason = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0]
             raise AdvisorError(
-                f"{folder}: cannot be written ({reason}); run the same command again to go on"
+                f"{folder}: cannot be written ({reason_of(error)}); nothing finished is lost: free space or make it "
+                "writable, then run the same command again to go on"
             ) from error

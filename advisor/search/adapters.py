@@ -1,6 +1,6 @@
 """Adapters of trials on disk: `trials/<number>/adapter`, only of trials that may still be needed.
 
-A study tries many candidates and a disk is finite: the adapters of the recommendation and of the best trial
+A study tries many candidates and a disk is finite: the adapters of the recommendation and of the best trials
 so far stay, the others go.
 """
 
@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from advisor.durable import put_in_place, sync_tree
 from advisor.errors import AdvisorError
 from advisor.trial import TrialRunner
 
@@ -25,12 +26,23 @@ def save_adapter(folder: Path, runner: TrialRunner, number: int) -> None:
     Raises:
         AdvisorError: The disk refused it.
     """
-    final = adapter_folder(folder, number)
-    unfinished = final.with_name("adapter.part")
+    save_adapter_as(adapter_folder(folder, number), runner, number)
+
+
+def save_adapter_as(final: Path, runner: TrialRunner, number: int) -> None:
+    """Save the adapter of a live trial as the folder `final`; it appears whole or not at all.
+
+    Raises:
+        AdvisorError: The disk refused it.
+    """
+    unfinished = final.with_name(f"{final.name}.part")
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         runner.save(number, unfinished)
-        unfinished.replace(final)
+        sync_tree(unfinished)
+        shutil.rmtree(final, ignore_errors=True)
+        put_in_place(unfinished, final)
     except OSError as error:
         raise AdvisorError(
             f"{final}: the adapter cannot be saved ({error.strerror or error}); run again to go on"

@@ -36,12 +36,21 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungReached:
-    """A trial reported at a rung and goes on."""
+    """A trial reported at a rung and goes on.
+
+    Attributes:
+        spec: The trial.
+        rung: Index into its `rung_steps`.
+        value: Primary metric on the validation split.
+        progress: Of the search.
+        peak_memory_bytes: As in `RungReport`.
+    """
 
     spec: TrialSpec
     rung: int
     value: float
     progress: Progress
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

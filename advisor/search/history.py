@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from advisor.search.journal import FILE_NAME, read_records
 from advisor.trial import TrialRecord
+from advisor.trials_file import FILE_NAME, read_records
 
 
 def history(folder: Path) -> pd.DataFrame:

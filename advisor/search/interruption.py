@@ -12,8 +12,21 @@ class Interruption:
 
     def __init__(self, on_request: Callable[[], None]) -> None:
         """Call `on_request` at the first request."""
-        self.requested = False
+        self._requested = False
+        self._at_once = False
         self._on_request = on_request
+
+    @property
+    def requested(self) -> bool:
+        """Was the search asked to end?
+
+        Raises:
+            KeyboardInterrupt: It was asked twice. Python drops what a signal handler raises while an object is being
+                finalised; whoever asks here hears of it all the same.
+        """
+        if self._at_once:
+            raise KeyboardInterrupt
+        return self._requested
 
     def request(self) -> None:
         """Ask the search to end.
@@ -21,9 +34,10 @@ class Interruption:
         Raises:
             KeyboardInterrupt: It was asked before.
         """
-        if self.requested:
+        if self._requested:
+            self._at_once = True
             raise KeyboardInterrupt
-        self.requested = True
+        self._requested = True
         self._on_request()
 
 

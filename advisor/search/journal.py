@@ -1,18 +1,15 @@
-"""trials.jsonl: one line per finished trial, written so that a killed process loses no finished trial.
+"""Writes trials.jsonl so that a killed process loses no finished trial.
 
-A line goes to the file in one write and is synced before Optuna hears of the trial; a process killed in
-between leaves at most one cut line at the end, which readers ignore and the next writer removes.
+A line is on the disk before Optuna hears of its trial; a process killed while it writes leaves at most one cut line at
+the end, which readers ignore and the next writer removes.
 """
 
-import json
 import os
 from pathlib import Path
 
-from advisor.errors import DataError
-from advisor.records import from_plain, to_plain
+from advisor.durable import append
 from advisor.trial import TrialRecord
-
-FILE_NAME = "trials.jsonl"
+from advisor.trials_file import FILE_NAME, line_of, read_records, whole_size
 
 
 class Journal:
@@ -24,60 +21,32 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there and cut off a line that a killed process left unfinished.
+        """Read what is there and cut off, or end, a line that a killed process left unfinished.
 
         Raises:
             DataError: A whole line is not a trial record, or a trial stands there twice.
+            OSError: The unfinished line cannot be mended.
         """
         self.path = folder / FILE_NAME
         self.records = list(read_records(self.path))
-        _cut_unfinished_line(self.path)
+        _mend_last_line(self.path)
 
     def append(self, record: TrialRecord) -> None:
-        """Write one record; when this returns it is on the disk."""
-        line = json.dumps(to_plain(record), ensure_ascii=False, allow_nan=False) + "\n"
-        with self.path.open("ab", buffering=0) as file:
-            file.write(line.encode())
-            os.fsync(file.fileno())
+        """Write one record; when this returns it is on the disk.
+
+        Raises:
+            OSError: The disk refused it; the file is as before.
+        """
+        append(self.path, line_of(record))
         self.records.append(record)
 
 
-def read_records(path: Path) -> tuple[TrialRecord, ...]:
-    """Read all whole lines; a missing file holds no trials.
-
-    Raises:
-        DataError: A whole line is not a trial record, or a trial stands there twice.
-    """
-    records: dict[int, TrialRecord] = {}
-    for row, line in enumerate(_whole_lines(path), start=1):
-        try:
-            record = from_plain(TrialRecord, json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{row}: not a trial record ({error})") from error
-        except DataError as error:
-            raise DataError(f"{path}:{row}: {error}") from error
-        if record.number in records:
-            raise DataError(f"{path}:{row}: trial {record.number} stands there twice; remove one of the lines")
-        records[record.number] = record
-    return tuple(records.values())
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return content[: content.rfind(b"\n") + 1].splitlines()
-
-
-def _cut_unfinished_line(path: Path) -> None:
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
+def _mend_last_line(path: Path) -> None:
+    content = path.read_bytes() if path.exists() else b""
+    whole = whole_size(content)
     if whole < len(content):
         with path.open("r+b") as file:
             file.truncate(whole)
             os.fsync(file.fileno())
+    elif content and not content.endswith(b"\n"):
+        append(path, b"\n")

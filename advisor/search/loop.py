@@ -1,72 +1,39 @@
 """The search: fill the slots of a runner, look at what its trials report, stop or continue each.
 
-Order of writes at the end of a trial: adapter, line in trials.jsonl, Optuna; `advisor.search.resume` says what
-that gives. The search is one thread; a runner that packs trials is still asked one thing at a time.
+It goes in rounds: slots are filled, the runner advances until trials report, all live trials are kept on disk
+(`advisor.search.checkpoints`), then each report is acted on. Order of writes at the end of a trial: adapter, line in
+trials.jsonl, Optuna; `advisor.search.resume` says what that gives. The search is one thread; a runner that packs trials
+is still asked one thing at a time.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import optuna
 
-from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
+from advisor.errors import AdvisorError, DataError
 from advisor.result import Plan
 from advisor.search.adapters import adapter_folder, remove_others, save_adapter
-from advisor.search.distributions import suggest
+from advisor.search.asking import ORIGIN, WARM_START, ask, enqueue_warm_starts, spec_of
+from advisor.search.checkpoints import Checkpoints
 from advisor.search.events import Progress, RungReached, SearchEvent, TrialFinished, TrialStarted
 from advisor.search.journal import Journal
-from advisor.search.outcome import SearchOutcome, StopReason, best_of, nothing_worked, trial_of
+from advisor.search.live_trial import LiveTrial
+from advisor.search.outcome import SearchOutcome, StopReason, best_of, finalists_of, nothing_worked, trial_of
 from advisor.search.pace import Pace
-from advisor.search.resume import FAILURE, ORIGIN, RUNS, WARM_START, enqueue_warm_starts, give_back, reconcile, tell
+from advisor.search.reports import checked
+from advisor.search.resume import FAILURE, RUNS, live_trials, reconcile, tell
 from advisor.search.settings import StudySettings
 from advisor.search.study import make_pruner, make_sampler, note_spent, spent_s
-from advisor.search_space import Scalar, candidate_from_choice
-from advisor.trial import RungReport, TrialFailure, TrialRecord, TrialRunner, TrialSpec, TrialState
+from advisor.trial import TrialRecord, TrialRunner, TrialState
 
 # Warm starts take at most this share of the trials: the rest of the space keeps its part of the budget, in case
 # the recommendation is wrong.
 WARM_START_SHARE = 1 / 3
 
-
-@dataclass(slots=True, kw_only=True)
-class LiveTrial:
-    """A trial in a slot of the runner."""
-
-    trial: optuna.Trial
-    spec: TrialSpec
-    origin: Literal["recommendation", "sampler", "retry"]
-    is_recommendation: bool
-    started_at: str
-    reports: list[RungReport] = field(default_factory=list)
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps done at the last rung."""
-        return self.reports[-1].step if self.reports else 0
-
-    @property
-    def steps_to_next_rung(self) -> int:
-        """Optimizer steps from the last rung to the next."""
-        return next(step for step in self.spec.rung_steps if step > self.steps) - self.steps
-
-    def record(self, state: TrialState, metric: str) -> TrialRecord:
-        """Return the trial as it stands in trials.jsonl if it ends now."""
-        failure = self.reports[-1].failure if self.reports else None
-        return TrialRecord(
-            number=self.spec.number,
-            state=state,
-            candidate=self.spec.candidate,
-            seed=self.spec.seed,
-            origin=self.origin,
-            value=None if failure else self.reports[-1].metrics[metric],
-            reports=tuple(self.reports),
-            started_at=self.started_at,
-            failure=failure,
-        )
+_log = logging.getLogger(__name__)
 
 
 class Search:
@@ -90,7 +57,7 @@ class Search:
         Args:
             study: Opened with `settings`.
             journal: Of the same folder.
-            folder: Existing run folder; adapters go there.
+            folder: Existing run folder; adapters and checkpoints go there.
             settings: What the study is about.
             plan: Number of trials and seconds of search over all runs.
             runner: Trains the trials; all its slots must be free.
@@ -107,40 +74,52 @@ class Search:
         self._clock = clock
         self._on_event = on_event
         self._interrupted = interrupted
-        self._live: dict[int, LiveTrial] = {}
-        self._n_finished_before = len(journal.records)
+        self._checkpoints = Checkpoints(folder)
+        self._live: dict[int, LiveTrial] = {}  # in the runner
+        self._parked: list[LiveTrial] = []  # live when the run before ended, not in the runner yet
+        self._done_before = float(len(journal.records))  # live trials count by their share of steps
         self._pace = Pace(clock, limit_s=plan.time_limit_s, spent_before_s=spent_s(study))
         for last in (record.reports[-1] for record in journal.records):
             self._pace.observe(last.duration_s, last.step)
 
     def run(self) -> SearchOutcome:
-        """Search until trials or time are used up or the user interrupts.
+        """Search until trials or time are used up, the target is reached or the user interrupts.
 
         Raises:
             AdvisorError: No trial gave a result, or an adapter could not be saved.
             DataError: trials.jsonl and the study do not belong together.
         """
-        reconcile(self._study, self._journal.records, self._settings)
+        reconcile(self._study, self._journal.records)
         self._remove_needless_adapters()
         n_warm_starts = max(1, int(self._plan.n_trials * WARM_START_SHARE))
         enqueue_warm_starts(self._study, self._settings, n_warm_starts)
+        self._study.sampler = make_sampler(self._settings.seed, 0)  # points are drawn elsewhere, see `asking`
         self._study.pruner = make_pruner(min(n_warm_starts, len(self._settings.warm_starts)))
+        self._pick_up()
         while (stopped := self._reason_to_stop()) is None:
             self._fill_slots()
             self._advance()
-        self._wind_down()
+        self._wind_down(stopped)
         return self._outcome(stopped)
 
     @property
     def _n_finished(self) -> int:
         return len(self._journal.records)
 
+    @property
+    def _under_way(self) -> float:
+        """Live trials, counted by their share of steps."""
+        return sum(live.steps / live.spec.rung_steps[-1] for live in (*self._live.values(), *self._parked))
+
     def _reason_to_stop(self) -> StopReason | None:
+        best = self._best()
         if not self._live and self._n_finished >= self._plan.n_trials:
             return "trials"
+        if best is not None and self._reaches_target(best):
+            return "target"
         if self._interrupted():
             return "interrupted"
-        if self._best() is None:
+        if best is None:
             n_steps = 0  # the first result is worth a little more than the time that was given
         elif self._live:
             n_steps = max(live.steps_to_next_rung for live in self._live.values())
@@ -148,101 +127,180 @@ class Search:
             n_steps = self._settings.rung_steps[-1]
         return None if self._pace.has_time_for(n_steps) else "time"
 
-    def _fill_slots(self) -> None:
-        while (
-            len(self._live) < self._runner.slots
-            and self._n_finished + len(self._live) < self._plan.n_trials
-            and (not self._live or self._pace.has_time_for(self._settings.rung_steps[-1]))
-        ):
-            self._start_trial()
+    def _reaches_target(self, best: TrialRecord) -> bool:
+        target = self._plan.target
+        return target is not None and best.state == "complete" and best.value is not None and best.value >= target
 
-    def _start_trial(self) -> None:
-        n_sampled = sum(trial.user_attrs.get(ORIGIN) == "sampler" for trial in self._study.get_trials(deepcopy=False))
-        self._study.sampler = make_sampler(self._settings.seed, n_sampled)
-        trial = self._study.ask()
-        method, values = suggest(trial, self._settings.space)
-        if ORIGIN not in trial.user_attrs:
-            trial.set_user_attr(ORIGIN, "sampler")
-        warm_start = trial.user_attrs.get(WARM_START)
-        recommended = self._settings.warm_starts
-        spec = TrialSpec(
-            number=trial.number,
-            candidate=_sampled(recommended[0], method, values) if warm_start is None else recommended[warm_start],
-            seed=self._settings.seed,
-            rung_steps=self._settings.rung_steps,
+    def _pick_up(self) -> None:
+        """Go on with the trials that were live when the run before ended, from where it was in its round."""
+        last = self._checkpoints.read()
+        self._parked = live_trials(self._study, self._settings, last, self._journal.records)
+        self._checkpoints.keep_only(self._parked)
+        self._done_before += self._under_way
+        if not self._parked:
+            return
+        going_on = [live.number for live in self._parked if live.reports or live.checkpoint]
+        _log.info(
+            "the run before ended with trials %s under way: %s go on from their last round, the others begin again",
+            ", ".join(str(live.number) for live in self._parked),
+            ", ".join(map(str, going_on)) or "none",
         )
-        self._live[trial.number] = LiveTrial(
+        while self._parked and self._has_free_slot():
+            while self._parked and self._has_free_slot():
+                self._place(self._parked.pop(0))
+            for live in [live for live in self._live.values() if live.is_undecided]:
+                self._decide(live)
+
+    def _has_free_slot(self) -> bool:
+        return len(self._live) < self._runner.slots and self._n_finished + len(self._live) < self._plan.n_trials
+
+    def _fill_slots(self) -> None:
+        while self._has_free_slot() and (not self._live or self._pace.has_time_for(self._settings.rung_steps[-1])):
+            live = self._parked.pop(0) if self._parked else self._ask()
+            self._place(live)
+            if live.is_undecided:  # it was parked while the runner had fewer slots than the one before
+                self._decide(live)
+
+    def _ask(self) -> LiveTrial:
+        trial = ask(self._study, self._settings)
+        return LiveTrial(
             trial=trial,
-            spec=spec,
+            spec=spec_of(trial, self._settings),
             origin=trial.user_attrs[ORIGIN],
-            is_recommendation=warm_start == 0,
+            is_recommendation=trial.user_attrs.get(WARM_START) == 0,
             started_at=datetime.fromtimestamp(self._clock(), tz=UTC).isoformat(timespec="seconds"),
         )
-        self._runner.start(spec)
-        self._on_event(TrialStarted(spec=spec, progress=self._progress()))
+
+    def _place(self, live: LiveTrial) -> None:
+        """Put a trial into a slot: at its checkpoint if it has one. What has failed needs none."""
+        self._live[live.number] = live
+        live.since_s = self._clock()
+        if not live.has_failed:
+            try:
+                self._runner.start(live.spec, checkpoint=self._checkpoints.path(live))
+                live.is_placed = True
+            except DataError as error:
+                _log.warning("trial %d is trained again up to its last rung: %s", live.number, error)
+                self._train_again(live)
+        self._on_event(TrialStarted(spec=live.spec, progress=self._progress()))
+
+    def _train_again(self, live: LiveTrial) -> None:
+        """Bring a trial whose checkpoint is damaged back to its last rung, without a trace in the others."""
+        placed = [other for other in self._live.values() if other.is_placed]
+        for other in placed:  # they stand at their checkpoints
+            self._runner.stop(other.number)
+        self._runner.start(live.spec)
+        while live.reports and not live.has_failed:
+            (report,) = (checked(report, self._settings.metric) for report in self._runner.advance())
+            if report.failure is not None:
+                live.reports[-1] = report
+                live.is_undecided = True
+            elif report.rung == live.reports[-1].rung:
+                self._checkpoints.rewrite(self._runner, live)
+                break
+        self._runner.stop(live.number)
+        if not live.reports:
+            live.checkpoint = None
+        for other in placed if live.has_failed else (*placed, live):
+            self._runner.start(other.spec, checkpoint=self._checkpoints.path(other))
+            other.is_placed = True
 
     def _advance(self) -> None:
-        started_s = self._clock()
-        reports = self._runner.advance()
-        n_steps = max(report.step - self._live[report.number].steps for report in reports)
-        self._pace.observe(self._clock() - started_s, n_steps)
+        """Let the runner bring trials to a rung, keep all on disk, and act on what was reported."""
+        reports = [checked(report, self._settings.metric) for report in self._runner.advance()]
+        reports.sort(key=lambda report: report.number)
+        now_s = self._clock()
+        reported = [self._live[report.number] for report in reports]
+        for live, report in zip(reported, reports, strict=True):
+            self._pace.observe(now_s - live.since_s, report.step - live.steps)
+            live.reports.append(report)
+            live.since_s, live.is_undecided = now_s, True
         note_spent(self._study, self._pace.elapsed_s)
-        for report in reports:
-            self._take(self._live[report.number], _checked(report, self._settings.metric))
+        self._checkpoints.write(self._runner, list(self._live.values()), self._parked)
+        for live in reported:
+            self._decide(live)
 
-    def _take(self, live: LiveTrial, report: RungReport) -> None:
-        live.reports.append(report)
+    def _decide(self, live: LiveTrial) -> None:
+        """Act on the last report of a trial: stop it, or let it go on."""
+        live.is_undecided = False
+        report = live.reports[-1]
         if report.failure is not None:
             self._finish(live, "failed")
             return
         value = report.metrics[self._settings.metric]
-        live.trial.report(value, report.step)
+        if report.step not in live.told_steps:  # a run before may have told it
+            live.trial.report(value, report.step)
+            live.told_steps.add(report.step)
         if report.step >= live.spec.rung_steps[-1]:
             self._finish(live, "complete")
         elif live.trial.should_prune() and not live.is_recommendation:
             self._finish(live, "pruned")
         else:
-            self._on_event(RungReached(spec=live.spec, rung=report.rung, value=value, progress=self._progress()))
+            self._on_event(
+                RungReached(
+                    spec=live.spec,
+                    rung=report.rung,
+                    value=value,
+                    progress=self._progress(),
+                    peak_memory_bytes=report.peak_memory_bytes,
+                )
+            )
 
     def _finish(self, live: LiveTrial, state: TrialState, *, keep_adapter: bool = False) -> None:
         record = live.record(state, self._settings.metric)
-        is_best = state == "complete" and best_of([*self._journal.records, record], self._has_adapter) is record
-        if keep_adapter or is_best or (state == "complete" and live.is_recommendation):
+        records = [*self._journal.records, record]
+        is_complete = state == "complete"
+        is_best = is_complete and best_of(records, self._has_adapter) is record
+        if keep_adapter or (is_complete and record.number in self._needed(records, saved=record.number)):
             save_adapter(self._folder, self._runner, record.number)
         if record.failure is not None:
-            live.trial.set_constraint(RUNS, 1.0)
+            if RUNS not in live.trial.constraints:  # a run before may have set it
+                live.trial.set_constraint(RUNS, 1.0)
             live.trial.set_user_attr(FAILURE, f"{record.failure.kind}: {record.failure.message}")
         self._journal.append(record)
         tell(self._study, record)
         self._free(live)
+        self._checkpoints.remove(live.number)
         self._remove_needless_adapters()
         self._on_event(TrialFinished(record=record, is_best=is_best, progress=self._progress()))
 
     def _free(self, live: LiveTrial) -> None:
-        self._runner.stop(live.spec.number)
-        del self._live[live.spec.number]
+        if live.is_placed:
+            self._runner.stop(live.number)
+            live.is_placed = False
+        del self._live[live.number]
 
-    def _wind_down(self) -> None:
-        """End what is live: the best of it is kept when nothing is complete, the rest can be run again."""
+    def _wind_down(self, stopped: StopReason) -> None:
+        """Free the runner. What is live stays on disk, to go on later.
+
+        When the time is over and nothing is complete, the best of it ends here, so that there is a result.
+        """
         begun = [live for live in self._live.values() if live.reports]
-        if begun and self._best() is None:
+        if stopped == "time" and begun and self._best() is None:
             best = max(begun, key=lambda live: live.reports[-1].metrics[self._settings.metric])
             self._finish(best, "pruned", keep_adapter=True)
+        left = [*self._live.values(), *self._parked]
         for live in list(self._live.values()):
             self._free(live)
-            give_back(self._study, self._study.trials[live.spec.number])
+        if not left:
+            self._checkpoints.keep_only([])
         note_spent(self._study, self._pace.elapsed_s)
+        if stopped == "interrupted" and left and self._best() is None:
+            raise AdvisorError("interrupted before any trial was complete; run the same command again to go on")
 
     def _outcome(self, stopped: StopReason) -> SearchOutcome:
         best = self._best()
         if best is None:
             raise nothing_worked(self._journal.records, stopped, self._pace.elapsed_s)
+        records = tuple(self._journal.records)
+        recommended = trial_of(self._settings.warm_starts[0], records)
         return SearchOutcome(
-            records=tuple(self._journal.records),
+            records=records,
             best=best,
-            recommended=trial_of(self._settings.warm_starts[0], self._journal.records),
+            recommended=recommended,
             stopped=stopped,
             duration_s=self._pace.elapsed_s,
+            finalists=finalists_of(records, recommended, self._has_adapter),
         )
 
     def _best(self) -> TrialRecord | None:
@@ -251,13 +309,19 @@ class Search:
     def _has_adapter(self, number: int) -> bool:
         return adapter_folder(self._folder, number).is_dir()
 
+    def _needed(self, records: list[TrialRecord], saved: int | None = None) -> set[int]:
+        """Return the trials whose adapters are needed after the search, taking that of `saved` as saved."""
+        recommended = trial_of(self._settings.warm_starts[0], records)
+        finalists = finalists_of(records, recommended, lambda number: number == saved or self._has_adapter(number))
+        best = best_of(records, self._has_adapter)
+        return {record.number for record in (*finalists, best, recommended) if record is not None}
+
     def _remove_needless_adapters(self) -> None:
-        recommended = trial_of(self._settings.warm_starts[0], self._journal.records)
-        remove_others(self._folder, {record.number for record in (self._best(), recommended) if record is not None})
+        remove_others(self._folder, self._needed(self._journal.records))
 
     def _progress(self) -> Progress:
         best = self._best()
-        under_way = sum(live.steps / live.spec.rung_steps[-1] for live in self._live.values())
+        done = self._n_finished + self._under_way
         return Progress(
             n_finished=self._n_finished,
             n_trials=self._plan.n_trials,
@@ -265,23 +329,6 @@ class Search:
             best_value=best.value if best else None,
             elapsed_s=self._pace.elapsed_s,
             eta_s=self._pace.eta_s(
-                trials_done=self._n_finished - self._n_finished_before + under_way,
-                trials_left=max(0.0, self._plan.n_trials - self._n_finished - under_way),
+                trials_done=done - self._done_before, trials_left=max(0.0, self._plan.n_trials - done)
             ),
         )
-
-
-def _sampled(recommended: Candidate, method: str, values: Mapping[str, Scalar]) -> Candidate:
-    """Return the candidate of a sampled point: checkpointed like the recommendation where its method can be."""
-    checkpointing = recommended.gradient_checkpointing and method not in WITHOUT_CHECKPOINTING
-    return replace(candidate_from_choice(recommended, method, values), gradient_checkpointing=checkpointing)
-
-
-def _checked(report: RungReport, metric: str) -> RungReport:
-    """Keep only finite numbers (JSON and Optuna refuse others); a trial without its metric has failed."""
-    metrics = {name: value for name, value in report.metrics.items() if math.isfinite(value)}
-    loss = report.train_loss if report.train_loss is not None and math.isfinite(report.train_loss) else None
-    failure = report.failure
-    if failure is None and metric not in metrics:
-        failure = TrialFailure(kind="error", message=f"the validation metric {metric} is not a number")
-    return replace(report, metrics=metrics, train_loss=loss, failure=failure)

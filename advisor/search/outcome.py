@@ -1,5 +1,6 @@
 """What a search has found: the best trial and the recommendation's, among the finished ones."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from advisor.errors import AdvisorError, printable
 from advisor.records import to_plain
 from advisor.trial import TrialRecord
 
-StopReason = Literal["trials", "time", "interrupted"]
+StopReason = Literal["trials", "time", "interrupted", "target"]
+
+# Enough that the luck of one run does not decide, few enough that training them again costs less than the search.
+N_FINALISTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class SearchOutcome:
         recommended: The trial of the recommendation, None when it was not finished.
         stopped: Why the search ended.
         duration_s: Seconds of search over all runs of the study.
+        finalists: Trials worth training again with other seeds, best first; their adapters are on disk. None where
+            no trial is complete.
     """
 
     records: tuple[TrialRecord, ...]
@@ -30,6 +36,7 @@ class SearchOutcome:
     recommended: TrialRecord | None
     stopped: StopReason
     duration_s: float
+    finalists: tuple[TrialRecord, ...] = ()
 
 
 def best_of(records: Sequence[TrialRecord], has_adapter: Callable[[int], bool]) -> TrialRecord | None:
@@ -41,7 +48,28 @@ def best_of(records: Sequence[TrialRecord], has_adapter: Callable[[int], bool]) 
     eligible = [record for record in records if record.state == "complete"] or [
         record for record in records if record.state == "pruned" and has_adapter(record.number)
     ]
-    return max(eligible, key=lambda record: (_value(record), -record.number), default=None)
+    return min(eligible, key=_rank, default=None)
+
+
+def finalists_of(
+    records: Sequence[TrialRecord],
+    recommended: TrialRecord | None,
+    has_adapter: Callable[[int], bool],
+    n: int = N_FINALISTS,
+) -> tuple[TrialRecord, ...]:
+    """Return the complete trials that one run each does not decide between, best first.
+
+    These are the best `n` with different candidates whose adapters are there, and the recommendation where it is
+    complete: a winner is to be measured against it. Of trials of the same candidate the recommendation's own counts,
+    else the best one; of equal values the earlier one is the better.
+    """
+    own = [] if recommended is None or recommended.state != "complete" else [recommended]
+    others = (record for record in records if record.state == "complete" and has_adapter(record.number))
+    distinct: dict[str, TrialRecord] = {}
+    for record in (*own, *sorted(others, key=_rank)):
+        distinct.setdefault(json.dumps(to_plain(record.candidate), sort_keys=True), record)
+    best = sorted(distinct.values(), key=_rank)[:n]
+    return tuple(sorted({record.number: record for record in (*best, *own)}.values(), key=_rank))
 
 
 def trial_of(candidate: Candidate, records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -68,5 +96,6 @@ def nothing_worked(records: Sequence[TrialRecord], stopped: StopReason, elapsed_
     )
 
 
-def _value(record: TrialRecord) -> float:
-    return float("-inf") if record.value is None else record.value
+def _rank(record: TrialRecord) -> tuple[float, int]:
+    """Sort the highest value first, and of equal values the earlier trial."""
+    return float("inf") if record.value is None else -record.value, record.number

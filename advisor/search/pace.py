@@ -1,7 +1,7 @@
 """Time of the search: what was spent, what is left, how long the next step will take.
 
-The time of a step is measured: seconds of the rungs seen so far (training and validation together) divided by
-their optimizer steps. The last rung is the longest, so its estimate errs on the long side.
+The time of a step is measured: seconds from report to report of a trial (training, validation, and the turns of the
+trials beside it) divided by its optimizer steps. The last rung is the longest, so its estimate errs on the long side.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Pace:
         return self._clock() - self._start_s
 
     def observe(self, duration_s: float, n_steps: int) -> None:
-        """Note that the runner took `duration_s` to bring the trial that advanced furthest `n_steps` further."""
+        """Note that it took `duration_s` to bring a trial `n_steps` further."""
         if n_steps <= 0:  # a trial that failed at once says nothing about steps
             return
         self._measured_s += duration_s

@@ -1,33 +1,40 @@
-"""Bring the Optuna study and trials.jsonl together after a run that ended in the middle.
+"""Bring the Optuna study, trials.jsonl and the live trials on disk together after a run that ended in the middle.
 
-A trial ends in this order: its adapter is saved, its line goes to trials.jsonl, Optuna is told. trials.jsonl
-decides. A trial that Optuna still holds as running is therefore either finished (it has a line: Optuna is told
-now) or was interrupted (no line: its parameters are queued as a new trial). Only interrupted trials have
-Optuna's state FAIL; trials that failed are told as pruned, see `advisor.search.study`.
+A trial ends in this order: its adapter is saved, its line goes to trials.jsonl, Optuna is told. trials.jsonl decides.
+A trial that Optuna still holds as running is therefore either finished (it has a line: Optuna is told now) or was live
+when its process ended. Nobody else can be at work on it, since a run folder is locked: it goes on under its number,
+from its checkpoint or from its beginning.
+
+Within a round, reports are decided about in the order of the trial numbers, and each decision leaves a trace: the value
+in Optuna, then, if the trial ends, its line. So what was decided before a kill is known, and the rest is decided now,
+after the same history.
+
+Studies of earlier versions are read: there an interrupted trial has Optuna's state FAIL, and its parameters are queued
+as a trial of the origin "retry". Trials that failed are told as pruned, see `advisor.search.study`.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from advisor.errors import DataError
-from advisor.search.distributions import parameters_of
+from advisor.search.asking import ORIGIN, WARM_START, open_trial, spec_of
+from advisor.search.checkpoints import Round
+from advisor.search.live_trial import LiveTrial
 from advisor.search.settings import StudySettings
 from advisor.trial import TrialRecord
 
-# User attributes of a trial.
-ORIGIN = "origin"  # as in TrialRecord
-WARM_START = "warm_start"  # index into the warm starts
-RETRY_OF = "retry_of"  # number of the interrupted trial
+# User attributes and constraint of a trial that failed.
 FAILURE = "failure"  # kind and message
 RUNS = "runs"  # constraint: violated (1) by a trial that failed
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
 
 
-def reconcile(study: optuna.Study, records: Sequence[TrialRecord], settings: StudySettings) -> None:
-    """Tell Optuna what it missed and queue what was interrupted; does nothing when nothing was.
+def reconcile(study: optuna.Study, records: Sequence[TrialRecord]) -> None:
+    """Tell Optuna what it missed; does nothing when nothing was.
 
     Raises:
         DataError: trials.jsonl and the study do not belong together.
@@ -39,8 +46,9 @@ def reconcile(study: optuna.Study, records: Sequence[TrialRecord], settings: Stu
         if trial.state == TrialState.RUNNING:
             if trial.number in by_number:
                 tell(study, by_number[trial.number])
-            else:
-                give_back(study, trial)
+            elif ORIGIN not in trial.user_attrs:
+                # Half drawn by an earlier version: it is forgotten, and the sampler draws it again.
+                study.tell(trial.number, state=TrialState.FAIL)
 
 
 def tell(study: optuna.Study, record: TrialRecord) -> None:
@@ -49,32 +57,72 @@ def tell(study: optuna.Study, record: TrialRecord) -> None:
     study.tell(record.number, value, state=_STATES[record.state])
 
 
-def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
-    """End a running trial as interrupted (FAIL) and queue its parameters, once, for a trial to come."""
-    parameters = _parameters_to_retry(trial)
-    queued = any(other.user_attrs.get(RETRY_OF) == trial.number for other in study.get_trials(deepcopy=False))
-    if parameters is not None and not queued:
-        kept = {key: trial.user_attrs[key] for key in (WARM_START,) if key in trial.user_attrs}
-        study.enqueue_trial(dict(parameters), user_attrs={ORIGIN: "retry", RETRY_OF: trial.number, **kept})
-    study.tell(trial.number, state=TrialState.FAIL)
+def live_trials(
+    study: optuna.Study, settings: StudySettings, last: Round | None, records: Sequence[TrialRecord]
+) -> list[LiveTrial]:
+    """Return the trials that were live when the run before ended, in the order of their numbers.
+
+    Args:
+        study: After `reconcile`.
+        settings: Of the study.
+        last: The last whole round, None where there is none.
+        records: The finished trials.
+    """
+    trials = study.get_trials(deepcopy=False)
+    undecided = _undecided(trials, last, records)
+    return [
+        _live_trial(study, trial, settings, last, is_undecided=trial.number in undecided)
+        for trial in trials
+        if trial.state == TrialState.RUNNING
+    ]
 
 
-def enqueue_warm_starts(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> None:
-    """Queue the first `n_warm_starts` warm starts that are not in the study yet."""
-    there = {trial.user_attrs.get(WARM_START) for trial in study.get_trials(deepcopy=False)}
-    for index, candidate in enumerate(settings.warm_starts[:n_warm_starts]):
-        if index not in there:
-            attributes = {ORIGIN: "recommendation", WARM_START: index}
-            study.enqueue_trial(dict(parameters_of(candidate, settings.space)), user_attrs=attributes)
+def _live_trial(
+    study: optuna.Study, frozen: FrozenTrial, settings: StudySettings, last: Round | None, *, is_undecided: bool
+) -> LiveTrial:
+    trial = open_trial(study, frozen)
+    spec = spec_of(trial, settings)
+    known = last.of(spec.number) if last is not None else None
+    if known is not None and known.spec != spec:
+        known = None  # of another study: the folder was put together by hand
+    started = frozen.datetime_start.astimezone(UTC).isoformat(timespec="seconds") if frozen.datetime_start else ""
+    return LiveTrial(
+        trial=trial,
+        spec=spec,
+        origin=trial.user_attrs[ORIGIN],
+        is_recommendation=trial.user_attrs.get(WARM_START) == 0,
+        started_at=known.started_at if known else started,
+        reports=list(known.reports) if known else [],
+        checkpoint=known.checkpoint if known else None,
+        told_steps=set(frozen.intermediate_values),
+        is_undecided=is_undecided and known is not None,
+    )
 
 
-def _parameters_to_retry(trial: FrozenTrial) -> Mapping[str, object] | None:
-    # A queued trial holds its parameters from the start. A sampled one gets its origin when all are drawn; one
-    # that was cut off before is forgotten: the sampler, seeded by the number of whole points, draws it again.
-    queued: Mapping[str, object] | None = trial.system_attrs.get("fixed_params")
-    if queued is not None:
-        return queued
-    return trial.params if ORIGIN in trial.user_attrs else None
+def _undecided(trials: Sequence[FrozenTrial], last: Round | None, records: Sequence[TrialRecord]) -> set[int]:
+    """Return the trials whose report of the last round may not have been acted on.
+
+    The last one with a trace counts as undecided unless it has its line; deciding again gives the same, since nothing
+    ended in between. Trials at their last rung and failed ones end in any case.
+    """
+    if last is None:
+        return set()
+    finished = {record.number for record in records}
+    reports = {number: record.reports[-1] for number in last.reported if (record := last.of(number)) is not None}
+    order = [number for number in last.reported if number in reports and number < len(trials)]
+    traced = [
+        position
+        for position, number in enumerate(order)
+        if number in finished or reports[number].step in trials[number].intermediate_values
+    ]
+    rest = set(order[traced[-1] :] if traced else order)
+    ending = {number for number in order if reports[number].failure or reports[number].step >= _last_step(last, number)}
+    return (rest | ending) - finished
+
+
+def _last_step(last: Round, number: int) -> int:
+    record = last.of(number)
+    return record.spec.rung_steps[-1] if record is not None else 0
 
 
 def _check_same_trials(trials: Sequence[FrozenTrial], records: Mapping[int, TrialRecord]) -> None:

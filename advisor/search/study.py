@@ -24,13 +24,14 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from advisor.errors import DataError, InputError
+from advisor import durable
+from advisor.errors import AdvisorError, DataError, InputError
 from advisor.records import from_plain, to_plain
 from advisor.search.settings import StudySettings, first_difference
 
@@ -43,6 +44,8 @@ N_FREE_TRIALS = 3
 # Optuna's default of ten random points would use up most of a small study.
 N_RANDOM_TRIALS = 6
 
+# https://www.sqlite.org/rescode.html
+_REFUSED = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_LOCKED")
 _SETTINGS = "settings"
 _SPENT = "search_duration_s"
 
@@ -52,20 +55,29 @@ def open_study(folder: Path, settings: StudySettings) -> optuna.Study:
 
     Raises:
         InputError: The folder holds a study with other settings.
-        DataError: `study.db` cannot be read.
+        DataError: `study.db` is not a study.
+        AdvisorError: The disk refused to read or write it.
     """
     path = folder / FILE_NAME
     try:
         if not path.exists():
-            unfinished = path.with_name(FILE_NAME + ".part")
-            unfinished.unlink(missing_ok=True)
-            storage = sqlite_storage(unfinished)
-            begin_study(storage, settings)
-            storage.engine.dispose()
-            unfinished.replace(path)
+            _make(path, settings)
         return continue_study(sqlite_storage(path), settings, str(folder))
-    except (SQLAlchemyError, sqlite3.Error, RuntimeError, KeyError) as error:
-        raise DataError(f"{path}: not a study that can be continued ({_first_line(error)})") from error
+    except (OptunaError, SQLAlchemyError, sqlite3.Error, RuntimeError, KeyError) as error:
+        if _is_refused(error):
+            raise AdvisorError(
+                f"{path}: cannot be read or written ({reason_of(error)}); run the same command again to go on"
+            ) from error
+        raise DataError(f"{path}: not a study that can be continued ({reason_of(error)})") from error
+
+
+def close_study(study: optuna.Study) -> None:
+    """Close the file of a study that `open_study` opened."""
+    # Optuna puts a cache around a database and has no public way to close it.
+    storage = getattr(study._storage, "_backend", study._storage)
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def check_settings(folder: Path, settings: StudySettings) -> None:
@@ -76,7 +88,7 @@ def check_settings(folder: Path, settings: StudySettings) -> None:
         DataError: It cannot be read.
     """
     if (folder / FILE_NAME).exists():
-        open_study(folder, settings)
+        close_study(open_study(folder, settings))
 
 
 def begin_study(storage: BaseStorage, settings: StudySettings) -> None:
@@ -150,5 +162,34 @@ def note_spent(study: optuna.Study, duration_s: float) -> None:
     study.set_user_attr(_SPENT, duration_s)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [error.__class__.__name__])[0]
+def reason_of(error: BaseException) -> str:
+    """Return in one line what a storage or a disk said."""
+    cause = _origin(error)
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
+
+
+def _make(path: Path, settings: StudySettings) -> None:
+    unfinished = path.with_name(FILE_NAME + ".part")
+    for left in (unfinished, unfinished.with_name(unfinished.name + "-journal")):  # by a killed process
+        left.unlink(missing_ok=True)
+    storage = sqlite_storage(unfinished)
+    try:
+        begin_study(storage, settings)
+    finally:
+        storage.engine.dispose()
+    durable.put_in_place(unfinished, path)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Say whether the disk is to blame (full, read-only, locked, broken), not the content of the file."""
+    name = getattr(_origin(error), "sqlite_errorname", "") or ""
+    return name.startswith(_REFUSED)
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return what SQLite or the operating system said, from inside the errors of SQLAlchemy and Optuna."""
+    while (inner := getattr(error, "orig", None) or error.__cause__) is not None:
+        error = inner
+    return error

@@ -238,20 +238,24 @@ class Training:
             self._divide(self._rows_of_step)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return all tensors that are needed to go on from a complete step: parameters, optimizer, random numbers."""
+        """Return all tensors that are needed to go on from the last complete step."""
         found = {f"parameters.{name}": parameter.detach() for name, parameter in self._named_parameters()}
         for number, values in self._optimizer.state_dict()["state"].items():
             found.update({f"optimizer.{number}.{name}": tensor for name, tensor in values.items()})
-        found.update({f"random.{number}": state for number, state in enumerate(self._random.read())})
+        random = self._random_before if self._waiting else self._random.read()
+        found.update({f"random.{number}": state for number, state in enumerate(random)})
         return found
 
     def numbers(self) -> dict[str, Any]:
-        """Return all else that is needed to go on from a complete step, fit for JSON."""
+        """Return all else that is needed to go on from the last complete step, fit for JSON."""
         return {
             "step": self.step,
             "micro_batch_size": self.micro_batch_size,
             "halved": self._halved,
-            "batches_drawn": self._batches_drawn,
+            # A step that is under way (a trial that accumulates, in a pack) is begun again.
+            "batches_drawn": self._batches_drawn - bool(self._waiting),
+            "total": self._total,
+            "units": self._units,
             "scheduler": self._scheduler.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
@@ -283,6 +287,7 @@ class Training:
         self._random.write([tensors[f"random.{number}"] for number in range(len(self._random.read()))])
         self.step, self.micro_batch_size = int(numbers["step"]), int(numbers["micro_batch_size"])
         self._halved = bool(numbers["halved"])
+        self._total, self._units = float(numbers["total"]), int(numbers["units"])
         while self._batches_drawn < numbers["batches_drawn"]:
             next(self._batches)
             self._batches_drawn += 1

@@ -186,7 +186,7 @@ class DeviceRunner:
         return tuple(self._reported(live, {}, None) for live in over)
 
     def checkpoint(self, number: int, folder: Path) -> None:
-        """Write all that a live trial needs to go on from the rung it has reached: whole or not at all.
+        """Write all that a live trial needs to go on from where it stands: whole or not at all.
 
         Raises:
             RuntimeError: This trial is not live or has failed.
@@ -194,7 +194,7 @@ class DeviceRunner:
         live = self._live.get(number)
         if live is None or live.training is None or live.failure is not None:
             raise RuntimeError(f"trial {number} has nothing to go on from")
-        write_checkpoint(live.training, folder, duration_s=live.duration_s, rung=live.rung)
+        write_checkpoint(live.training, folder, duration_s=live.duration_s, rung=live.rung, turn=live.turn)
 
     def save(self, number: int, folder: Path) -> None:
         """Write the live trial's adapter (ordinary PEFT format, or a model folder for full fine-tuning).
@@ -284,7 +284,8 @@ class DeviceRunner:
         )
         if checkpoint is not None:
             extra = read_checkpoint(training, checkpoint)
-            live.duration_s, live.rung = float(extra["duration_s"]), int(extra["rung"])
+            live.duration_s, live.rung, live.turn = float(extra["duration_s"]), int(extra["rung"]), int(extra["turn"])
+            self._turn = max(self._turn, live.turn)
         live.training = training
         live.duration_s += time.perf_counter() - began_s
 

@@ -12,7 +12,7 @@ from advisor.result import TuningResult
 from advisor.tuning.data import read_data
 from advisor.tuning.folder import check_ours, check_writable, default_folder
 from advisor.tuning.planning import rung_steps
-from advisor.tuning.request import DEFAULT_TRIALS, TuningRequest
+from advisor.tuning.request import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS, TuningRequest
 from advisor.tuning.starting_point import find_starting_point
 from advisor.tuning.study_run import StudyRun
 
@@ -30,10 +30,14 @@ def tune(
     methods: Sequence[str] = (),
     n_trials: int = DEFAULT_TRIALS,
     time_limit_s: float | None = None,
+    gpu_hours: float | None = None,
+    target: float | None = None,
+    final_seeds: int = DEFAULT_FINAL_SEEDS,
     max_steps: int | None = None,
     output: Path | None = None,
     seed: int = 0,
     device: str | None = None,
+    pack: int | None = None,
 ) -> TuningResult:
     """Search around a recommendation with short trials on your data, and keep the best adapter.
 
@@ -49,11 +53,15 @@ def tune(
         base_model: Hub id or local folder; None takes the recommendation's first.
         methods: Only these PEFT methods; empty for all that the recommendation names.
         n_trials: Trials to run at most, over all runs of the study.
-        time_limit_s: Seconds for search and final evaluation, None for no limit.
+        time_limit_s: Seconds for search, finals and final evaluation, None for no limit.
+        gpu_hours: The same in hours of all devices together; the smaller of the two limits counts.
+        target: Value of the primary metric on the validation split at which the search ends, None for no target.
+        final_seeds: Seeds that the best trials are trained with before one is chosen; 1 trains none of them again.
         max_steps: Optimizer steps of a trial at most, None for the recommended number of epochs.
         output: Run folder; None for `studies/<task>-<base model>` in the working directory.
         seed: Of data order, initialisation and sampler.
         device: Such as "cpu" or "cuda:0"; None for the best there is.
+        pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
 
     Returns:
         What stands in `result.json` of the run folder.
@@ -72,10 +80,14 @@ def tune(
         methods=tuple(methods),
         n_trials=n_trials,
         time_limit_s=time_limit_s,
+        gpu_hours=gpu_hours,
+        target=target,
+        final_seeds=final_seeds,
         max_steps=max_steps,
         output=output,
         seed=seed,
         device=device,
+        pack=pack,
     )
     return prepare(request).finish()
 

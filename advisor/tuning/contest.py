@@ -1,14 +1,15 @@
-"""The final comparison on the test split: each contender is evaluated once, over all runs of the study."""
+"""The final comparison on the test split: each adapter is evaluated once, over all runs of the study."""
 
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
-from advisor.result import Contender, Difference
-from advisor.trial import TrialRecord, TrialRunner
+from advisor.result import Contender, Difference, SeedResult
+from advisor.trial import Evaluation, TrialRecord, TrialRunner
 from advisor.tuning.data import TuningData
 from advisor.tuning.events import ContenderEvaluated, StageStarted, TuningEvent
 
@@ -19,6 +20,21 @@ BEST = "best trial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedSeed:
+    """An adapter that a trial was trained to with one seed.
+
+    Attributes:
+        seed: Of head, adapter and dropout.
+        validation: Primary metric on the validation split.
+        adapter: Its folder.
+    """
+
+    seed: int
+    validation: float
+    adapter: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """Evaluates contenders on the test split.
 
@@ -26,7 +42,7 @@ class Contest:
         task: Gives the metrics.
         data: The splits.
         runner: Evaluates models.
-        folder: Run folder; predictions go to its `predictions/`.
+        folder: Run folder; predictions go to its `predictions/`, those of single seeds to `predictions/seeds/`.
         seed: Of the study.
         known: Rows of an earlier result of the same study; they are not evaluated again.
         on_event: Told of each row.
@@ -44,12 +60,32 @@ class Contest:
 
     def baselines(self, candidate: Candidate) -> list[Contender]:
         """Evaluate what needs no training: the base model as it is and, for labels, always the commonest one."""
-        untuned = self._known(UNTUNED, None) or self._model(UNTUNED, None, candidate, None)
+        untuned = self._known_baseline(UNTUNED) or self._untuned(candidate)
         return [untuned] if self.task.kind == "generative" else [untuned, self._majority()]
 
-    def trial(self, name: str, record: TrialRecord, adapter: Path) -> Contender:
-        """Evaluate the saved adapter of a trial."""
-        return self._known(name, record.number) or self._model(name, record.number, record.candidate, adapter)
+    def trial(self, name: str, record: TrialRecord, trained: Sequence[TrainedSeed]) -> Contender:
+        """Evaluate the saved adapters of a trial, one per seed.
+
+        Raises:
+            ValueError: There is no adapter.
+        """
+        if not trained:
+            raise ValueError(f"trial {record.number} has no adapter to evaluate")
+        results = tuple(
+            self._known_seed(record.number, one.seed) or self._seed(name, record, one, n_seeds=len(trained))
+            for one in trained
+        )
+        row = Contender(
+            name=name,
+            trial=record.number,
+            candidate=record.candidate,
+            evaluation=_mean([one.evaluation for one in results]),
+            seeds=results,
+        )
+        assert row.delivered is not None
+        shutil.copyfile(self._seed_path(record.number, row.delivered.seed), self._path(name))
+        shown = row.delivered.evaluation.predictions
+        return self._told(replace(row, evaluation=replace(row.evaluation, predictions=shown)))
 
     def same(self, name: str, contender: Contender) -> Contender:
         """Return a contender under a second name, with its predictions: the recommendation may be the best trial."""
@@ -60,14 +96,14 @@ class Contest:
         """Compare the best trial with the others, paired over test examples; not with itself."""
         from advisor.training.comparison import paired_difference
 
-        best_path = self._path(best.name)
         return tuple(
             paired_difference(
                 self.task,
-                best_path,
-                self._path(other.name),
+                self._all_paths(best),
+                self._all_paths(other),
                 against=other.name,
                 seed=self.seed,
+                other_is_trained=other.trial is not None,
                 label_names=self.label_names,
             )
             for other in others
@@ -77,27 +113,48 @@ class Contest:
     def _majority(self) -> Contender:
         from advisor.training.baselines import majority_class
 
-        known = self._known(MAJORITY, None)
+        known = self._known_baseline(MAJORITY)
         if known is not None:
             return known
         train, test = self.data.files["train"], self.data.files["test"]
         evaluation = majority_class(self.task, train.examples, test.examples, predictions=self._path(MAJORITY))
         return self._told(Contender(name=MAJORITY, trial=None, candidate=None, evaluation=evaluation))
 
-    def _model(self, name: str, trial: int | None, candidate: Candidate, adapter: Path | None) -> Contender:
+    def _untuned(self, candidate: Candidate) -> Contender:
+        evaluation = self._evaluate(f"the {UNTUNED}", candidate, None, self.seed, self._path(UNTUNED))
+        return self._told(Contender(name=UNTUNED, trial=None, candidate=None, evaluation=evaluation))
+
+    def _seed(self, name: str, record: TrialRecord, one: TrainedSeed, *, n_seeds: int) -> SeedResult:
+        said = f"the {name}" if n_seeds == 1 else f"the {name}, seed {one.seed},"
+        path = self._seed_path(record.number, one.seed)
+        evaluation = self._evaluate(said, record.candidate, one.adapter, one.seed, path)
+        return SeedResult(seed=one.seed, validation=one.validation, evaluation=evaluation)
+
+    def _evaluate(
+        self, said: str, candidate: Candidate, adapter: Path | None, seed: int, predictions: Path
+    ) -> Evaluation:
         n_examples = len(self.data.files["test"].examples)
-        self.on_event(StageStarted(text=f"evaluating the {name} on {n_examples:,} test examples"))
-        evaluation = self.runner.evaluate(candidate, adapter, "test", seed=self.seed, predictions=self._path(name))
-        tried = candidate if adapter is not None else None
-        return self._told(Contender(name=name, trial=trial, candidate=tried, evaluation=evaluation))
+        self.on_event(StageStarted(text=f"evaluating {said} on {n_examples:,} test examples"))
+        return self.runner.evaluate(candidate, adapter, "test", seed=seed, predictions=predictions)
 
     def _told(self, contender: Contender) -> Contender:
         self.on_event(ContenderEvaluated(contender=contender))
         return contender
 
-    def _known(self, name: str, trial: int | None) -> Contender | None:
-        found = next((row for row in self.known if row.name == name and row.trial == trial), None)
+    def _known_baseline(self, name: str) -> Contender | None:
+        found = next((row for row in self.known if row.name == name), None)
         return self._told(found) if found is not None and self._path(name).is_file() else None
+
+    def _known_seed(self, trial: int, seed: int) -> SeedResult | None:
+        """Return the result of an adapter that was evaluated before, under whatever name."""
+        rows = (one for row in self.known if row.trial == trial for one in row.seeds)
+        found = next((one for one in rows if one.seed == seed), None)
+        return found if self._seed_path(trial, seed).is_file() else None
+
+    def _all_paths(self, contender: Contender) -> list[Path]:
+        if contender.trial is None:
+            return [self._path(contender.name)]
+        return [self._seed_path(contender.trial, one.seed) for one in contender.seeds]
 
     def _path(self, name: str) -> Path:
         from advisor.report.run_folder import predictions_name
@@ -105,3 +162,18 @@ class Contest:
         path = self.folder / "predictions" / f"{predictions_name(name)}.jsonl"
         path.parent.mkdir(exist_ok=True)
         return path
+
+    def _seed_path(self, trial: int, seed: int) -> Path:
+        path = self.folder / "predictions" / "seeds" / f"{trial}-seed{seed}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the means of the metrics, with the time that all evaluations took and no predictions."""
+    names = evaluations[0].metrics
+    return Evaluation(
+        metrics={name: fmean(one.metrics[name] for one in evaluations) for name in names},
+        n_examples=evaluations[0].n_examples,
+        duration_s=sum(one.duration_s for one in evaluations),
+    )

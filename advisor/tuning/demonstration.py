@@ -27,13 +27,15 @@ class DemoSize:
         architecture: Of the demonstration base model.
         n_examples: Examples by split.
         n_trials: Trials at most.
+        final_seeds: Seeds that the best trials are trained with.
         max_steps: Optimizer steps of a trial at most.
-        time_limit_s: Seconds for search and final evaluation.
+        time_limit_s: Seconds for search, finals and final evaluation.
     """
 
     architecture: Architecture
     n_examples: Mapping[Split, int]
     n_trials: int
+    final_seeds: int
     max_steps: int
     time_limit_s: float
 
@@ -42,14 +44,16 @@ SIZES: Mapping[str, DemoSize] = {
     "clone-detection": DemoSize(
         architecture="encoder-only",
         n_examples={"train": 800, "valid": 150, "test": 400},
-        n_trials=12,
+        n_trials=6,
+        final_seeds=3,
         max_steps=12,
         time_limit_s=230,
     ),
     "code-summarization": DemoSize(
         architecture="encoder-decoder",
         n_examples={"train": 1000, "valid": 60, "test": 150},
-        n_trials=8,
+        n_trials=5,
+        final_seeds=2,
         max_steps=32,
         time_limit_s=230,
     ),

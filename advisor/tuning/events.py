@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.candidates import Candidate
-from advisor.result import Contender, Plan
-from advisor.trial import Split
+from advisor.result import Contender, Finals, Packing, Plan
+from advisor.trial import RungReport, Split, TrialSpec
+from advisor.tuning.final_runs import FinalRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,10 @@ class Planned:
         plan: Trials, rungs, time, device.
         warnings: What is odd about the data, one line each.
         n_finished: Trials that earlier runs of the study finished.
+        n_finalists: Trials at most that are trained again with the other seeds of the plan.
+        memory_bytes: Estimated peak of device memory for the first trial, None where there is no estimate.
+        memory_basis: How that was computed.
+        expected_s: Seconds to the end by the trials that were measured so far, None before any was.
     """
 
     folder: Path
@@ -32,6 +37,10 @@ class Planned:
     plan: Plan
     warnings: tuple[str, ...]
     n_finished: int
+    n_finalists: int = 0
+    memory_bytes: int | None = None
+    memory_basis: str = ""
+    expected_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,13 @@ class StageStarted:
     """Something that takes a while begins; `text` is a sentence without its full stop."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackingChosen:
+    """How many trials share passes is decided."""
+
+    packing: Packing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,4 +72,74 @@ class AlreadyFinished:
     n_finished: int
 
 
-TuningEvent = Planned | StageStarted | ContenderEvaluated | AlreadyFinished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalsStarted:
+    """Finalists are about to be trained with other seeds.
+
+    Attributes:
+        finalists: Trial numbers, best first.
+        seeds: All of them; the first is that of the trials.
+        n_finished: Runs that earlier runs of the study finished.
+        n_runs: Runs that there are to do, those included.
+    """
+
+    finalists: tuple[int, ...]
+    seeds: tuple[int, ...]
+    n_finished: int
+    n_runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalRunStarted:
+    """A finalist got a slot for another seed; the seed stands in `spec`, whose number is the runner's own."""
+
+    spec: TrialSpec
+    trial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalRungReached:
+    """A final run reported at a rung and goes on."""
+
+    spec: TrialSpec
+    trial: int
+    report: RungReport
+    metric: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalRunFinished:
+    """A final run is over: complete or failed.
+
+    Attributes:
+        run: As it stands in finals.jsonl.
+        n_finished: Runs finished, over all runs of the study.
+        n_runs: Runs that there are to do, those included.
+        eta_s: Seconds to the end of the finals, by what the finalists took.
+    """
+
+    run: FinalRun
+    n_finished: int
+    n_runs: int
+    eta_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalsDecided:
+    """The validation split has decided between the finalists."""
+
+    finals: Finals
+
+
+TuningEvent = (
+    Planned
+    | StageStarted
+    | PackingChosen
+    | ContenderEvaluated
+    | AlreadyFinished
+    | FinalsStarted
+    | FinalRunStarted
+    | FinalRungReached
+    | FinalRunFinished
+    | FinalsDecided
+)

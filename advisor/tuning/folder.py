@@ -10,10 +10,12 @@ from pathlib import Path
 from advisor.errors import InputError, printable
 
 STUDIES = "studies"
+LOCK = "tune.lock"
 # What a run folder may hold before its study begins: demonstration data, and what a killed run left.
 _BEFORE_STUDY = {
-    "data", "predictions", "probe.json", "probe.json.part", "recommendation.json", "recommendation.json.part",
-    "study.db.part",
+    "data", "predictions", "packing.json", "packing.json.part", "probe.json", "probe.json.part",
+    "recommendation.json", "recommendation.json.part",
+    "study.db.part", "study.db.part-journal", LOCK,
 }  # fmt: skip
 
 
@@ -59,21 +61,33 @@ def locked(folder: Path) -> Iterator[None]:
     """Make the folder and keep other `tune` processes out of it; the lock ends with the process, however it ends.
 
     Raises:
-        InputError: Another process is at work in it, or it cannot be made.
+        InputError: Another process is at work in it, or it cannot be made or locked.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"--output: {folder} cannot be made ({error.strerror}); name another folder") from error
+    handles = [handle]
     try:
-        _lock(handle, folder)
+        try:
+            _lock(handle, folder)
+        except OSError:  # network file systems lock only files that are open for writing
+            handles.append(_open_lock_file(folder))
+            _lock_file(handles[-1], folder)
         yield
     finally:
-        os.close(handle)
+        for opened in handles:
+            os.close(opened)
 
 
 def _lock(handle: int, folder: Path) -> None:
+    """Lock what is open.
+
+    Raises:
+        InputError: Another process has locked it.
+        OSError: It cannot be locked.
+    """
     try:
         import fcntl  # not on Windows, where there is no lock
     except ImportError:
@@ -82,3 +96,20 @@ def _lock(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InputError(f"{folder}: another `tune` is at work in this folder; wait for it or name another") from None
+
+
+def _open_lock_file(folder: Path) -> int:
+    try:
+        return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise InputError(f"--output: {folder} cannot be written ({error.strerror}); name another folder") from error
+
+
+def _lock_file(handle: int, folder: Path) -> None:
+    try:
+        _lock(handle, folder)
+    except OSError as error:
+        raise InputError(
+            f"--output: {folder} cannot be locked against a second process ({error.strerror}); "
+            "name a folder on another disk"
+        ) from error

@@ -9,6 +9,9 @@ from advisor.recommendation import Recommendation
 from advisor.trial import Split
 
 DEFAULT_TRIALS = 20
+DEFAULT_FINAL_SEEDS = 3
+# A study runs on one device.
+N_DEVICES = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +27,15 @@ class TuningRequest:
         base_model: Only this base model (hub id or local folder); None leaves it to the recommendation.
         methods: Only these PEFT methods; empty for all that the recommendation names.
         n_trials: Trials to run at most, over all runs of the study.
-        time_limit_s: Seconds for search and final evaluation, None for no limit.
+        time_limit_s: Seconds for search, finals and final evaluation, None for no limit.
+        gpu_hours: The same in hours of all devices together; the smaller of the two limits counts.
+        target: Value of the primary metric on the validation split at which the search ends, None for no target.
+        final_seeds: Seeds that the best trials are trained with before one is chosen; 1 trains none of them again.
         max_steps: Optimizer steps of a trial at most, None for the recommended number of epochs.
         output: Run folder; None for `studies/<task>-<base model>` in the working directory.
         seed: Of data order, initialisation and sampler.
         device: Such as "cpu" or "cuda:0"; None for the best there is.
+        pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
         command: The command line, for the record.
     """
 
@@ -41,10 +48,14 @@ class TuningRequest:
     methods: tuple[str, ...] = ()
     n_trials: int = DEFAULT_TRIALS
     time_limit_s: float | None = None
+    gpu_hours: float | None = None
+    target: float | None = None
+    final_seeds: int = DEFAULT_FINAL_SEEDS
     max_steps: int | None = None
     output: Path | None = None
     seed: int = 0
     device: str | None = None
+    pack: int | None = None
     command: str = "advisor.tune(...)"
 
     def __post_init__(self) -> None:
@@ -56,13 +67,28 @@ class TuningRequest:
         """
         self._check_source()
         self._check_files()
-        for option, value, low in (("--trials", self.n_trials, 1), ("--max-steps", self.max_steps, 1)):
+        for option, value, low in (
+            ("--trials", self.n_trials, 1),
+            ("--max-steps", self.max_steps, 1),
+            ("--final-seeds", self.final_seeds, 1),
+            ("--pack", self.pack, 1),
+        ):
             if value is not None and value < low:
                 raise InputError(f"{option}: {value} is less than {low}")
         if self.time_limit_s is not None and not 0 < self.time_limit_s < float("inf"):
             raise InputError(f"--time: {self.time_limit_s:g} seconds is not a time limit; give one such as 30m")
+        if self.gpu_hours is not None and not 0 < self.gpu_hours < float("inf"):
+            raise InputError(f"--gpu-hours: {self.gpu_hours:g} is not a time limit; give hours above 0, such as 1.5")
+        if self.target is not None and not -float("inf") < self.target < float("inf"):
+            raise InputError(f"--target: {self.target:g} is not a value of a metric; give one such as 0.9")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed: {self.seed} is not between 0 and {2**32 - 1}")
+
+    @property
+    def limit_s(self) -> float | None:
+        """Seconds for everything by whichever limit is the smaller, None for no limit."""
+        by_hours_s = None if self.gpu_hours is None else self.gpu_hours * 3600 / N_DEVICES
+        return min((limit for limit in (self.time_limit_s, by_hours_s) if limit is not None), default=None)
 
     @property
     def files(self) -> dict[Split, Path]:

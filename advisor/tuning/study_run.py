@@ -1,8 +1,7 @@
-"""One run of `tune`, step by step: plan, search, compare, check the saved adapter, report."""
+"""One run of `tune`, step by step: plan, search, finals, comparison, check of the saved adapter, report."""
 
 import platform
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from advisor import records
 from advisor.errors import AdvisorError, ReloadCheckError
-from advisor.result import Contender, Plan, Probe, TuningResult
-from advisor.trial import TrialRunner
-from advisor.tuning.contest import BEST, RECOMMENDATION, Contest
+from advisor.result import Contender, Finals, Packing, Plan, Probe, TuningResult
+from advisor.trial import TrialRecord, TrialRunner
+from advisor.tuning.budget import Budget, SearchWatch, expected_s
+from advisor.tuning.contest import Contest
+from advisor.tuning.coverage import covers
 from advisor.tuning.data import TuningData
 from advisor.tuning.events import AlreadyFinished, Planned, StageStarted, TuningEvent
 from advisor.tuning.folder import locked
 from advisor.tuning.guarded_runner import GuardedRunner
+from advisor.tuning.packing import find_packing
 from advisor.tuning.probe import CorrectedEstimates, estimator_for, find_probe
 from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import StartingPoint
@@ -32,8 +34,6 @@ RESULT = "result.json"
 # Generation takes a forward pass per token: more validation examples at every rung would cost more than training.
 MAX_GENERATED = 128
 BEST_ADAPTER = "best_adapter"
-# Evaluations on the test split that follow the search: recommendation, best trial, best trial reloaded.
-N_FINAL_EVALUATIONS = 3
 _PACKAGES = ("peft-advisor", "torch", "transformers", "peft", "optuna", "datasets", "scikit-learn")
 
 
@@ -70,13 +70,12 @@ class StudyRun:
             ReloadCheckError: The saved adapter does not give its metric when PEFT alone loads it.
         """
         from advisor.report import write_report
-        from advisor.search import best_of, read_records
+        from advisor.search import read_records
 
         finished = read_records(self.folder / "trials.jsonl")
         path = self.folder / RESULT
         earlier = records.read(TuningResult, path) if path.is_file() else None
-        best = best_of(finished, lambda number: True)
-        if earlier and best and earlier.best_trial == best.number and self._covers(earlier, len(finished)):
+        if earlier and covers(earlier, finished, self.request):
             on_event(AlreadyFinished(folder=self.folder, n_finished=len(finished)))
             write_report(self.folder)
             self._refuse_unfaithful(earlier)
@@ -84,7 +83,7 @@ class StudyRun:
         on_event(StageStarted(text="loading PyTorch and the base model"))
         runner = self._make_runner()
         plan = self._plan(runner.device)
-        on_event(self._announcement(plan, len(finished)))
+        on_event(self._announcement(plan, finished, runner.slots))
         known = earlier.contenders if earlier and earlier.device == runner.device else ()
         with locked(self.folder):
             try:
@@ -96,15 +95,6 @@ class StudyRun:
                 raise AdvisorError(f"{self.folder}: the run broke off ({reason}); run it again to go on") from error
         self._refuse_unfaithful(result)
         return result
-
-    def _covers(self, earlier: TuningResult, n_finished: int) -> bool:
-        """Say whether an earlier result is all that this request can get."""
-        if earlier.stopped == "interrupted":
-            return False
-        if n_finished >= self.request.n_trials:
-            return True
-        limits = earlier.plan.time_limit_s, self.request.time_limit_s
-        return earlier.stopped == "time" and None not in limits and limits[1] <= limits[0]  # type: ignore[operator]
 
     def _make_runner(self) -> "DeviceRunner":
         from advisor.training.runner import DeviceRunner
@@ -125,15 +115,22 @@ class StudyRun:
 
         return Plan(
             n_trials=self.request.n_trials,
-            time_limit_s=self.request.time_limit_s,
+            time_limit_s=self.request.limit_s,
             rung_steps=self.settings.rung_steps,
             sampler=SAMPLER_NAME,
             pruner=PRUNER_NAME,
             device=device,
             primary_metric=self.settings.metric,
+            target=self.request.target,
+            final_seeds=self.request.final_seeds,
         )
 
-    def _announcement(self, plan: Plan, n_finished: int) -> Planned:
+    def _announcement(self, plan: Plan, finished: Sequence[TrialRecord], slots: int) -> Planned:
+        from advisor.search.outcome import N_FINALISTS
+
+        n_finalists = min(plan.n_trials, N_FINALISTS + 1) if plan.final_seeds > 1 else 0
+        first = self.start.recommendation.candidates[0]
+        estimate = first.estimate if first.candidate == self.start.recommended else None
         return Planned(
             folder=self.folder,
             task=self.start.task.title,
@@ -142,12 +139,18 @@ class StudyRun:
             n_examples=self.data.n_examples,
             plan=plan,
             warnings=self.data.warnings,
-            n_finished=n_finished,
+            n_finished=len(finished),
+            n_finalists=n_finalists,
+            memory_bytes=estimate.peak_memory_bytes if estimate else None,
+            memory_basis=estimate.basis if estimate else "",
+            expected_s=expected_s(finished, plan.n_trials, n_finalists, plan.final_seeds, slots),
         )
 
     def _run(
         self, runner: "DeviceRunner", plan: Plan, known: tuple[Contender, ...], on_event: "OnEvent"
     ) -> TuningResult:
+        from advisor.tuning.contenders import evaluate_trials
+
         contest = Contest(
             task=self.start.task,
             data=self.data,
@@ -168,85 +171,141 @@ class StudyRun:
             if probe is None
             else GuardedRunner(runner, CorrectedEstimates(probe=probe, task=self.start.task, estimate=estimate))
         )
-        outcome = self._search(guarded, plan, baselines[0].evaluation.duration_s, on_event)
-        contenders = [*baselines, *self._evaluate_trials(contest, outcome)]
+        packing = find_packing(
+            self.folder,
+            runner,
+            self.start.recommended,
+            asked=self.request.pack,
+            n_trials=plan.n_trials,
+            on_event=on_event,
+        )
+        runner.slots = packing.size
+        budget = Budget(
+            limit_s=plan.time_limit_s,
+            so_far_s=self.clock() - self.began_s,
+            evaluation_s=baselines[0].evaluation.duration_s,
+            n_seeds=plan.final_seeds,
+            slots=guarded.slots,
+        )
+        outcome, finals = self._train(guarded, plan, budget, on_event)
+        contenders = [*baselines, *evaluate_trials(contest, outcome, finals, self.folder / BEST_ADAPTER)]
         on_event(StageStarted(text="loading the saved adapter in a fresh process, with PEFT alone"))
-        return self._result(runner, plan, outcome, contest, contenders, probe)
+        return self._result(runner, plan, outcome, finals, contest, contenders, probe, packing)
 
-    def _search(self, runner: TrialRunner, plan: Plan, evaluation_s: float, on_event: "OnEvent") -> "SearchOutcome":
-        from advisor.search import InterruptRequested, interruptible, run_search
+    def _train(
+        self, runner: TrialRunner, plan: Plan, budget: Budget, on_event: "OnEvent"
+    ) -> "tuple[SearchOutcome, Finals | None]":
+        from advisor.search import InterruptRequested, interruptible
 
-        limited = replace(plan, time_limit_s=self._search_limit_s(evaluation_s))
         with interruptible(lambda: on_event(InterruptRequested())) as interruption:
-            return run_search(
-                self.folder,
-                self.settings,
-                limited,
-                runner,
-                clock=self.clock,
-                on_event=on_event,
-                interrupted=lambda: interruption.requested,
-            )
+            outcome = self._search(runner, plan, budget, on_event, lambda: interruption.requested)
+            finals = self._finals(runner, plan, budget, outcome, on_event, lambda: interruption.requested)
+        return outcome, finals
 
-    def _search_limit_s(self, evaluation_s: float) -> float | None:
-        """Leave time for what follows the search, but at least half of the limit for the search itself.
+    def _search(
+        self,
+        runner: TrialRunner,
+        plan: Plan,
+        budget: Budget,
+        on_event: "OnEvent",
+        interrupted: Callable[[], bool],
+    ) -> "SearchOutcome":
+        from advisor.search import read_records, run_search
 
-        What follows are `N_FINAL_EVALUATIONS` on the test split, each taken to last as long as that of the
-        untuned model did, and a fresh process, taken to need as long to start as this one did.
-        """
-        limit_s = self.request.time_limit_s
-        if limit_s is None:
+        watch = SearchWatch(
+            end_s=lambda trials: budget.search_end_s(self._finalists(trials)),
+            records=list(read_records(self.folder / "trials.jsonl")),
+        )
+
+        def watched(event: "SearchEvent") -> None:
+            watch.see(event)
+            on_event(event)
+
+        outcome = run_search(
+            self.folder,
+            self.settings,
+            replace(plan, time_limit_s=budget.before_evaluation_s),
+            runner,
+            clock=self.clock,
+            on_event=watched,
+            interrupted=lambda: interrupted() or watch.wants_end(),
+        )
+        if outcome.stopped == "interrupted" and watch.is_over and not interrupted():
+            return replace(outcome, stopped="time")
+        return outcome
+
+    def _finals(
+        self,
+        runner: TrialRunner,
+        plan: Plan,
+        budget: Budget,
+        outcome: "SearchOutcome",
+        on_event: "OnEvent",
+        interrupted: Callable[[], bool],
+    ) -> Finals | None:
+        from advisor.tuning.contenders import check_adapter
+        from advisor.tuning.decision import run_finals
+        from advisor.tuning.finals import final_seeds
+
+        if not outcome.finalists:
             return None
-        so_far_s = self.clock() - self.began_s
-        start_up_s = max(0.0, so_far_s - evaluation_s)
-        return max(limit_s / 2, limit_s - so_far_s - N_FINAL_EVALUATIONS * evaluation_s - start_up_s)
+        check_adapter(self.folder, outcome.best)
+        return run_finals(
+            folder=self.folder,
+            runner=runner,
+            finalists=outcome.finalists,
+            recommendation=outcome.recommended.number if outcome.recommended else None,
+            seeds=final_seeds(self.request.seed, plan.final_seeds),
+            rung_steps=plan.rung_steps,
+            metric=plan.primary_metric,
+            clock=self.clock,
+            left_s=None if budget.before_evaluation_s is None else budget.before_evaluation_s - outcome.duration_s,
+            on_event=on_event,
+            interrupted=interrupted,
+        )
 
-    def _evaluate_trials(self, contest: Contest, outcome: "SearchOutcome") -> list[Contender]:
+    def _finalists(self, trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
         from advisor.search import adapter_folder
+        from advisor.search.outcome import finalists_of, trial_of
 
-        best, recommended = outcome.best, outcome.recommended
-        adapter = adapter_folder(self.folder, best.number)
-        if not adapter.is_dir():
-            raise AdvisorError(f"{adapter}: the adapter of the best trial is gone; begin anew with another `--output`")
-        _copy_folder(adapter, self.folder / BEST_ADAPTER)
-        row = contest.trial(BEST, best, self.folder / BEST_ADAPTER)
-        if recommended is None or recommended.state == "failed":
-            return [row]
-        if recommended.number == best.number:
-            return [contest.same(RECOMMENDATION, row), row]
-        return [contest.trial(RECOMMENDATION, recommended, adapter_folder(self.folder, recommended.number)), row]
+        recommended = trial_of(self.start.recommended, trials)
+        return finalists_of(trials, recommended, lambda number: adapter_folder(self.folder, number).is_dir())
 
     def _result(
         self,
         runner: "DeviceRunner",
         plan: Plan,
         outcome: "SearchOutcome",
+        finals: Finals | None,
         contest: Contest,
         contenders: list[Contender],
         probe: Probe | None,
+        packing: Packing,
     ) -> TuningResult:
         from advisor.training.reload import reload_check
 
         *others, best = contenders
+        assert best.candidate is not None
+        assert best.trial is not None
+        assert best.delivered is not None
         check = reload_check(
             runner,
             self.start.task,
-            outcome.best.candidate,
+            best.candidate,
             self.folder / BEST_ADAPTER,
-            expected=best.evaluation.metrics,
+            expected=best.delivered.evaluation.metrics,
         )
         return TuningResult(
             task=self.start.task.slug,
             seed=self.request.seed,
             command=self.request.command,
             plan=plan,
-            data={
-                split: runner.data.facts(split, file, outcome.best.candidate) for split, file in self.data.files.items()
-            },
-            best_trial=outcome.best.number,
+            data={split: runner.data.facts(split, file, best.candidate) for split, file in self.data.files.items()},
+            best_trial=best.trial,
             contenders=tuple(contenders),
             warnings=self.data.warnings,
             probe=probe,
+            packing=packing,
             differences=contest.differences(best, others),
             reload_check=check,
             stopped=outcome.stopped,
@@ -254,6 +313,8 @@ class StudyRun:
             versions=_versions(),
             device=runner.device,
             finished_at=datetime.fromtimestamp(self.clock(), tz=UTC).isoformat(timespec="seconds"),
+            finals=finals,
+            n_trials_finished=len(outcome.records),
         )
 
     def _write(self, result: TuningResult) -> None:
@@ -271,16 +332,6 @@ class StudyRun:
                 f"{self.folder / BEST_ADAPTER}: loaded by PEFT alone it gives {check.metric} {check.reloaded:.4f}, "
                 f"but {check.expected:.4f} was measured; do not use it (see {self.folder / 'report.html'})"
             )
-
-
-def _copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder; the target is the old one or the whole new one, but for the moment of the exchange."""
-    unfinished = target.with_name(target.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(source, unfinished)
-    if target.exists():
-        shutil.rmtree(target)
-    unfinished.replace(target)
 
 
 def _versions() -> Mapping[str, str]:

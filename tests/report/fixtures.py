@@ -12,7 +12,18 @@ from advisor.candidates import Candidate
 from advisor.feasibility import Estimate
 from advisor.recommendation import RankedCandidate, Reason, Recommendation, RejectedCandidate
 from advisor.report.run_folder import RunFolder, predictions_name
-from advisor.result import Contender, DatasetFacts, Difference, Plan, ReloadCheck, TuningResult
+from advisor.result import (
+    Contender,
+    DatasetFacts,
+    Difference,
+    Finalist,
+    Finals,
+    Plan,
+    ReloadCheck,
+    SeedResult,
+    SeedValue,
+    TuningResult,
+)
 from advisor.spec import Architecture, Budget
 from advisor.trial import Evaluation, Prediction, RungReport, TrialFailure, TrialRecord, TrialState
 
@@ -205,6 +216,46 @@ def result(
         versions={"python": "3.11.9", "peft": "0.21.2", "torch": "2.13.0", "optuna": "5.0.0"},
         device="cuda (Test GPU)",
         finished_at="2026-01-02T04:00:00+00:00",
+    )  # fmt: skip
+
+
+def finals() -> Finals:
+    """Return the finals of two trials with three seeds; trial 9 wins."""
+    values = {9: (0.865, 0.845, 0.855), 0: (0.812, 0.822, 0.802)}
+    return Finals(
+        seeds=(7, 8, 9), counted=(7, 8, 9),
+        finalists=tuple(
+            Finalist(trial=trial, values=tuple(SeedValue(seed=7 + i, value=value) for i, value in enumerate(of_seeds)))
+            for trial, of_seeds in values.items()
+        ),
+        recommendation=0, stopped="all",
+    )  # fmt: skip
+
+
+def seeded_result() -> TuningResult:
+    """Return `result` with three seeds of the best trial and of the recommendation."""
+    one = result()
+    validation = {finalist.trial: finalist.complete((7, 8, 9)) for finalist in finals().finalists}
+    rows = tuple(
+        row if row.trial is None else replace(
+            row,
+            seeds=tuple(
+                SeedResult(
+                    seed=7 + i, validation=validation[row.trial][i],
+                    evaluation=evaluation(round(row.evaluation.metrics["f1"] + off, 3)),
+                )
+                for i, off in enumerate((0.0, 0.01, -0.01))
+            ),
+        )
+        for row in one.contenders
+    )  # fmt: skip
+    differences = tuple(
+        replace(item, n_seeds=3, n_seeds_against=3 if item.against == "recommendation" else 1)
+        for item in one.differences
+    )
+    return replace(
+        one, plan=replace(one.plan, final_seeds=3), contenders=rows, differences=differences, finals=finals(),
+        n_trials_finished=14,
     )  # fmt: skip
 
 

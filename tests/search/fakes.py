@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from advisor import durable
 from advisor.candidates import Candidate
+from advisor.errors import DataError
+from advisor.records import to_plain
 from advisor.result import Plan
 from advisor.search.settings import StudySettings
 from advisor.search_space import Dimension, MethodSpace, SearchSpace
@@ -29,48 +32,86 @@ class FakeClock:
 
 
 @dataclass
+class FakeLive:
+    """A trial in a slot: how far it is is all that it has to remember."""
+
+    spec: TrialSpec
+    step: int = 0
+    rung: int = 0
+
+    @property
+    def steps_to_rung(self) -> int:
+        return self.spec.rung_steps[self.rung] - self.step
+
+
+@dataclass
 class FakeRunner:
-    """Implements `TrialRunner`; the curve of a trial rises towards a level that its learning rate decides."""
+    """Implements `TrialRunner`; the curve of a trial rises towards a level that its learning rate decides.
+
+    All live trials advance together until one of them reaches its rung, as packed trials do.
+    """
 
     slots: int = 1
     clock: FakeClock = field(default_factory=FakeClock)
     fails: Callable[[TrialSpec], FailureKind | None] = lambda spec: None
     level: Callable[[Candidate], float] | None = None
     before_advance: Callable[[], None] = lambda: None
-    live: dict[int, tuple[TrialSpec, int]] = field(default_factory=dict)
+    live: dict[int, FakeLive] = field(default_factory=dict)
     started: list[TrialSpec] = field(default_factory=list)
+    resumed: list[tuple[int, int]] = field(default_factory=list)  # number, step
+    steps_trained: int = 0
 
-    def start(self, trial: TrialSpec) -> None:
+    def start(self, trial: TrialSpec, *, checkpoint: Path | None = None) -> None:
         assert len(self.live) < self.slots, "more trials than slots"
-        self.live[trial.number] = (trial, 0)
-        self.started.append(trial)
+        assert trial.number not in self.live, "the same trial twice"
+        if checkpoint is None:
+            self.live[trial.number] = FakeLive(trial)
+            self.started.append(trial)
+            return
+        try:
+            kept = json.loads((checkpoint / "progress.json").read_text())
+            if kept["candidate"] != to_plain(trial.candidate):
+                raise ValueError("another candidate")
+            self.live[trial.number] = FakeLive(trial, kept["step"], kept["rung"])
+        except (OSError, ValueError) as error:
+            raise DataError(f"{checkpoint}: not a checkpoint of this trial ({error})") from error
+        self.resumed.append((trial.number, kept["step"]))
 
     def advance(self) -> tuple[RungReport, ...]:
         assert self.live, "nothing to advance"
         self.before_advance()
-        longest = 0
+        failed = {number: kind for number, live in self.live.items() if (kind := self.fails(live.spec)) is not None}
+        alive = [live for number, live in self.live.items() if number not in failed]
+        n_steps = min((live.steps_to_rung for live in alive), default=0)
         reports = []
-        for number, (spec, rung) in list(self.live.items()):
-            failure = self.fails(spec)
-            step = spec.rung_steps[rung]
-            done = spec.rung_steps[rung - 1] if rung else 0
-            if failure:
-                told = TrialFailure(kind=failure, message=f"{spec.candidate.method} cannot run")
-                reports.append(_report(number, rung, done, {}, failure=told))
+        for number, live in self.live.items():
+            if number in failed:
+                told = TrialFailure(kind=failed[number], message=f"{live.spec.candidate.method} cannot run")
+                reports.append(_report(number, live.rung, live.step, {}, failure=told))
                 continue
-            longest = max(longest, step - done)
-            value = self.value(spec.candidate, step, spec.rung_steps[-1])
-            reports.append(_report(number, rung, step, {METRIC: value, "accuracy": value / 2}))
-            self.live[number] = (spec, rung + 1)
-        self.clock.now += longest * SECONDS_PER_STEP
-        return tuple(reports)
+            live.step += n_steps
+            if live.steps_to_rung == 0:
+                value = self.value(live.spec.candidate, live.step, live.spec.rung_steps[-1])
+                reports.append(_report(number, live.rung, live.step, {METRIC: value, "accuracy": value / 2}))
+                live.rung += 1
+        self.steps_trained += n_steps * len(alive)
+        self.clock.now += n_steps * SECONDS_PER_STEP
+        return tuple(reversed(reports))
 
     def value(self, candidate: Candidate, step: int, n_steps: int) -> float:
         level = self.level(candidate) if self.level else level_of(candidate)
         return level * (1 - math.exp(-4 * step / n_steps))
 
+    def checkpoint(self, number: int, folder: Path) -> None:
+        live = self.live[number]
+        kept = {"step": live.step, "rung": live.rung, "candidate": to_plain(live.spec.candidate)}
+        part = folder.with_name(folder.name + ".part")
+        part.mkdir(exist_ok=True)
+        (part / "progress.json").write_text(json.dumps(kept))
+        durable.put_in_place(part, folder)
+
     def save(self, number: int, folder: Path) -> None:
-        _, rung = self.live[number]
+        rung = self.live[number].rung
         (folder / "adapter_config.json").write_text(json.dumps({"number": number, "rung": rung - 1}))
 
     def stop(self, number: int) -> None:

@@ -1,12 +1,13 @@
 """Ctrl-C once asks, twice ends."""
 
+import contextlib
 import os
 import signal
 import threading
 
 import pytest
 
-from advisor.search.interruption import interruptible
+from advisor.search.interruption import Interruption, interruptible
 
 
 def test_the_first_signal_is_a_request_and_the_second_ends():
@@ -39,3 +40,13 @@ def test_outside_the_main_thread_signals_are_left_alone():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_a_second_request_that_was_swallowed_is_raised_when_one_asks_next():
+    interruption = Interruption(lambda: None)
+    interruption.request()
+    assert interruption.requested
+    with contextlib.suppress(KeyboardInterrupt):  # as Python does while it finalises an object
+        interruption.request()
+    with pytest.raises(KeyboardInterrupt):
+        _ = interruption.requested

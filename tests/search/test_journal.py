@@ -3,8 +3,9 @@
 import pytest
 
 from advisor.errors import DataError
-from advisor.search.journal import Journal, read_records
+from advisor.search.journal import Journal
 from advisor.trial import RungReport, TrialFailure, TrialRecord
+from advisor.trials_file import read_records
 from tests.search.fakes import candidate
 
 
@@ -50,7 +51,7 @@ def test_a_last_line_cut_at_any_byte_is_ignored_and_repaired(tmp_path):
     whole = journal.path.stat().st_size
     journal.append(record(1))
     both = journal.path.read_bytes()
-    for size in [*range(whole, len(both), 23), len(both) - 1]:
+    for size in [*range(whole, len(both), 23), len(both) - 2]:
         journal.path.write_bytes(both[:size])
         assert read_records(journal.path) == (record(0),)
         repaired = Journal(tmp_path)
@@ -58,13 +59,26 @@ def test_a_last_line_cut_at_any_byte_is_ignored_and_repaired(tmp_path):
         assert read_records(journal.path) == (record(0), record(2))
 
 
+def test_a_whole_last_line_without_its_line_end_counts_and_is_ended(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append(record(0))
+    journal.append(record(1))
+    both = journal.path.read_bytes()
+    journal.path.write_bytes(both[:-1])
+    assert read_records(journal.path) == (record(0), record(1))
+    repaired = Journal(tmp_path)
+    assert journal.path.read_bytes() == both
+    repaired.append(record(2))
+    assert read_records(journal.path) == (record(0), record(1), record(2))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "trials.jsonl:1: not a trial record"),
+        ("{", "trials.jsonl:1: not valid JSON"),
         ("[]", "trials.jsonl:1: TrialRecord: expected an object"),
         ('{"number": 1}', "trials.jsonl:1: state: missing"),
-        ("[" * 100_000, "trials.jsonl:1: not a trial record"),
+        ("[" * 100_000, "trials.jsonl:1: not valid JSON"),
     ],
 )
 def test_a_whole_line_that_is_no_trial_is_an_error_with_its_place(tmp_path, line, said):

@@ -12,9 +12,10 @@ from advisor.errors import AdvisorError, InputError
 from advisor.result import Plan
 from advisor.search import SearchOutcome, StudySettings, run_search
 from advisor.search.events import RungReached, SearchEvent, TrialFinished, TrialStarted
-from advisor.search.journal import Journal, read_records
+from advisor.search.journal import Journal
 from advisor.search.loop import Search
 from advisor.search.study import begin_study, continue_study
+from advisor.trials_file import read_records
 from tests.search.fakes import BEST_LEARNING_RATE, METRIC, FakeRunner, candidate, plan, settings, space
 
 
@@ -100,13 +101,17 @@ def test_every_trial_but_the_first_ones_comes_from_the_space(tmp_path):
     assert {record.candidate.method for record in outcome.records} == {"lora", "ia3"}
 
 
-def test_the_best_trial_has_the_highest_value_of_the_complete_ones_and_its_adapter_is_kept(tmp_path):
+def test_the_best_trial_has_the_highest_value_and_the_adapters_of_the_best_three_and_the_recommendation_stay(tmp_path):
     outcome = search(tmp_path, planned=plan(10))
     complete = [record.value for record in outcome.records if record.state == "complete"]
     assert outcome.best.value == max(complete)
     assert outcome.best.value > outcome.recommended.value
     kept = sorted(int(path.name) for path in (tmp_path / "trials").iterdir())
-    assert kept == sorted({outcome.best.number, outcome.recommended.number})
+    by_value = sorted(
+        (record for record in outcome.records if record.state == "complete"), key=lambda record: -record.value
+    )
+    assert kept == sorted({record.number for record in by_value[:3]} | {outcome.recommended.number})
+    assert {record.number for record in outcome.finalists} == set(kept)
     assert (tmp_path / "trials" / str(outcome.best.number) / "adapter" / "adapter_config.json").is_file()
 
 
@@ -282,8 +287,82 @@ def test_an_interrupted_search_ends_at_the_next_rung_with_what_is_finished(tmp_p
     again = search(tmp_path)
     assert again.stopped == "trials"
     assert again.records[:2] == outcome.records
-    assert again.records[2].origin == "retry"
-    assert len(again.records) == 6
+    assert [record.number for record in again.records] == list(range(6))
+
+
+def test_a_trial_that_was_interrupted_goes_on_from_its_last_rung_with_the_same_number(tmp_path):
+    runner, ends = FakeRunner(), iter([False] * 4)
+    outcome = search(tmp_path, runner, interrupted=lambda: next(ends, True))
+    # Three rungs of trial 0, one of trial 1.
+    assert [record.number for record in outcome.records] == [0]
+    assert [path.name for path in (tmp_path / "live").iterdir() if path.is_dir()] == ["1"]
+    again = FakeRunner()
+    whole = search(tmp_path, again)
+    assert again.resumed == [(1, 5)]
+    assert [report.step for report in whole.records[1].reports] == [5, 10, 20]
+    assert [spec.number for spec in again.started] == [2, 3, 4, 5]
+    assert not (tmp_path / "live").exists()
+
+
+def test_an_interrupted_search_without_a_complete_trial_says_so_and_goes_on_later(tmp_path):
+    ends = iter([False] * 2)
+    with pytest.raises(AdvisorError, match="before any trial was complete; run the same command again") as caught:
+        search(tmp_path, interrupted=lambda: next(ends, True))
+    assert caught.value.exit_code == 1
+    runner = FakeRunner()
+    outcome = search(tmp_path, runner)
+    assert runner.resumed == [(0, 10)]
+    assert outcome.recommended.state == "complete"
+
+
+def test_a_second_control_c_in_the_middle_of_a_trial_keeps_what_is_finished_and_the_last_rung(tmp_path):
+    runner = FakeRunner()
+
+    def press() -> None:
+        if len(runner.started) == 2 and runner.live[1].step == 10:
+            raise KeyboardInterrupt
+
+    runner.before_advance = press
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, runner)
+    assert [record.number for record in read_records(tmp_path / "trials.jsonl")] == [0]
+    again = FakeRunner()
+    assert len(search(tmp_path, again).records) == 6
+    assert again.resumed == [(1, 10)]
+
+
+def test_a_search_ends_when_its_target_is_reached(tmp_path):
+    reached = search(tmp_path, planned=replace(plan(20), target=0.6))
+    assert reached.stopped == "target"
+    assert reached.best.value >= 0.6
+    assert max((record.value for record in reached.records[:-1] if record.state == "complete"), default=0) < 0.6
+    assert search(tmp_path, planned=replace(plan(20), target=0.6)) == reached
+
+
+def test_checkpoints_of_live_trials_are_all_that_stays_of_them(tmp_path):
+    runner = FakeRunner(slots=3)
+    seen = []
+
+    def look() -> None:
+        folders = {path.parent.name: path.name for path in (tmp_path / "live").glob("*/*")}
+        assert len(list((tmp_path / "live").glob("*/*"))) == len(folders)
+        seen.append(folders)
+        assert set(folders) <= {str(number) for number in runner.live}
+
+    runner.before_advance = look
+    search(tmp_path, runner, planned=plan(10))
+    assert max(map(len, seen)) == 3
+    assert not (tmp_path / "live").exists()
+
+
+def test_a_runner_with_fewer_slots_than_the_one_before_takes_live_trials_one_after_the_other(tmp_path):
+    ends = iter([False] * 2)
+    with pytest.raises(AdvisorError):
+        search(tmp_path, FakeRunner(slots=3), interrupted=lambda: next(ends, True))
+    narrow = FakeRunner(slots=1)
+    outcome = search(tmp_path, narrow)
+    assert [number for number, _ in narrow.resumed] == [0, 1, 2]
+    assert sorted(record.number for record in outcome.records) == list(range(6))
 
 
 def test_events_tell_starts_rungs_ends_and_the_time_left(tmp_path):

@@ -1,48 +1,69 @@
-"""A search that is cut off anywhere loses no finished trial, repeats none, and goes on as if nothing had happened."""
+"""A search that is cut off anywhere loses no finished trial, repeats none, and ends as if nothing had happened."""
 
+import errno
+import logging
 import os
+import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import dedent
 
 import optuna
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from advisor.errors import DataError
-from advisor.search import SearchOutcome, adapters, journal, run_search
-from advisor.search.journal import Journal, read_records
+from advisor.errors import AdvisorError, DataError
+from advisor.search import SearchOutcome, adapters, run_search, study
+from advisor.search.asking import ORIGIN
+from advisor.search.checkpoints import FOLDER_NAME, ROUND_NAME
+from advisor.search.journal import Journal
 from advisor.search.loop import Search
 from advisor.search.study import begin_study, continue_study
-from advisor.trial import TrialRecord
-from tests.search.fakes import FakeClock, FakeRunner, candidate, plan, settings
+from advisor.trial import TrialRecord, TrialSpec
+from advisor.trials_file import FILE_NAME, read_records
+from tests.search.fakes import FakeRunner, candidate, plan, settings
 
-N_TRIALS = 5
+N_TRIALS = 7
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _pruning_from_the_third_complete_trial_on() -> Iterator[None]:
+    """Let short studies prune: what a trial is compared with must be the same after a kill."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "N_FREE_TRIALS", 0)
+        yield
 
 
 class Crash(BaseException):
     """Stands for a killed process: nothing may catch it."""
 
 
-class Fuse:
-    """Counts writes; the one numbered `burns_at` does not come back."""
+def crash() -> BaseException:
+    return Crash()
 
-    def __init__(self, burns_at: int | None = None) -> None:
+
+def full_disk() -> BaseException:
+    return OSError(errno.ENOSPC, "No space left on device")
+
+
+class Fuse:
+    """Counts writes; the one numbered `burns_at` does not come back, nor does any after it."""
+
+    def __init__(self, burns_at: int | None = None, failure: Callable[[], BaseException] = crash) -> None:
         self.burns_at = burns_at
         self.n_writes = 0
+        self.failure = failure
 
     def __call__(self) -> None:
         self.n_writes += 1
-        if self.n_writes == self.burns_at:
-            raise Crash
+        if self.burns_at is not None and self.n_writes >= self.burns_at:
+            raise self.failure()
 
 
 WRITES = (
@@ -67,9 +88,12 @@ class FragileStorage(InMemoryStorage):
             return found
 
         def write(*args: object, **kwargs: object) -> object:
-            self.fuse()
-            result = found(*args, **kwargs)  # type: ignore[operator]
-            self.fuse()
+            try:
+                self.fuse()
+                result = found(*args, **kwargs)  # type: ignore[operator]
+                self.fuse()
+            except OSError as error:
+                raise StorageInternalError("database or disk is full") from error
             return result
 
         return write
@@ -77,54 +101,68 @@ class FragileStorage(InMemoryStorage):
 
 @contextmanager
 def fragile_files(fuse: Fuse, trials: Path) -> Iterator[None]:
-    """Let writes to the run folder burn the fuse too; one that burns in trials.jsonl leaves half a line."""
+    """Let writes to the run folder burn the fuse too; a crash while trials.jsonl is synced leaves half a line."""
+    real = {"replace": Path.replace, "rmtree": shutil.rmtree}
 
-    real_replace = Path.replace
+    def between(name: str) -> Callable[..., object]:
+        def write(*args: object, **kwargs: object) -> object:
+            fuse()
+            done = real[name](*args, **kwargs)
+            fuse()
+            return done
 
-    def replace(source: Path, target: Path) -> Path:
-        fuse()
-        done = real_replace(source, target)
-        fuse()
-        return done
+        return write
 
     def fsync(number: int) -> None:
-        whole = trials.stat().st_size
+        whole = os.fstat(number).st_size
         try:
             fuse()
         except Crash:
-            lines = trials.read_bytes()
-            start_of_last = lines[: whole - 1].rfind(b"\n") + 1
-            os.truncate(trials, (start_of_last + whole) // 2)
+            if trials.exists() and os.path.sameopenfile(number, handle := os.open(trials, os.O_RDONLY)):
+                os.close(handle)
+                start_of_last = trials.read_bytes()[: whole - 1].rfind(b"\n") + 1
+                os.truncate(trials, (start_of_last + whole) // 2)
             raise
         fuse()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", replace)
-        patch.setattr(journal, "os", type("", (), {"fsync": staticmethod(fsync)}))
+        patch.setattr(Path, "replace", between("replace"))
+        patch.setattr(shutil, "rmtree", between("rmtree"))
+        patch.setattr(os, "fsync", fsync)
         yield
 
 
-def run(folder: Path, storage: FragileStorage, fuse: Fuse, n_trials: int = N_TRIALS, slots: int = 1) -> SearchOutcome:
+def run(
+    folder: Path, storage: FragileStorage, fuse: Fuse, n_trials: int = N_TRIALS, runner: FakeRunner | None = None
+) -> SearchOutcome:
     """Run a search as a new process would: everything but storage and folder is new."""
-    clock = FakeClock()
+    runner = runner or FakeRunner(fails=ia3_runs_out_of_memory)
     storage.fuse = fuse
-    with fragile_files(fuse, folder / journal.FILE_NAME):
+    with fragile_files(fuse, folder / FILE_NAME):
         return Search(
             study=continue_study(storage, settings(), str(folder)),
             journal=Journal(folder),
             folder=folder,
             settings=settings(),
             plan=plan(n_trials),
-            runner=FakeRunner(slots=slots, clock=clock, fails=ia3_runs_out_of_memory),
-            clock=clock,
+            runner=runner,
+            clock=runner.clock,
             on_event=lambda event: None,
             interrupted=lambda: False,
         ).run()
 
 
-def ia3_runs_out_of_memory(spec):
-    too_much = spec.candidate.method == "ia3"
-    return "out-of-memory" if too_much else None
+def ia3_runs_out_of_memory(spec: TrialSpec):
+    return "out-of-memory" if spec.candidate.method == "ia3" and spec.number < 4 else None
+
+
+def wide() -> FakeRunner:
+    """Return a runner whose trials are between two rungs when others report."""
+    return FakeRunner(slots=3, fails=ia3_runs_out_of_memory)
+
+
+def narrow() -> FakeRunner:
+    return FakeRunner(slots=1, fails=ia3_runs_out_of_memory)
 
 
 def begun(folder: Path) -> FragileStorage:
@@ -135,31 +173,43 @@ def begun(folder: Path) -> FragileStorage:
     return storage
 
 
-def tried(records: tuple[TrialRecord, ...]) -> list[dict[str, object]]:
-    return [dict(record.candidate.hyperparameters, method=record.candidate.method) for record in records]
+def found(records: tuple[TrialRecord, ...]) -> list[object]:
+    """Return all of the trials that does not depend on the clock."""
+    return [
+        (
+            record.number, record.state, record.origin, record.seed, record.candidate, record.value, record.failure,
+            [(report.rung, report.step, dict(report.metrics), report.failure) for report in record.reports],
+        )
+        for record in records
+    ]  # fmt: skip
 
 
-def uninterrupted(folder: Path) -> tuple[SearchOutcome, int]:
+def uninterrupted(folder: Path, runner: FakeRunner) -> tuple[SearchOutcome, int]:
     """Return what a search finds when nothing happens, and how many writes it makes."""
     fuse = Fuse()
-    return run(folder, begun(folder), fuse), fuse.n_writes
+    return run(folder, begun(folder), fuse, runner=runner), fuse.n_writes
 
 
-def cut_at(folder: Path, points: list[int]) -> SearchOutcome:
-    """Run a search that crashes after each number of writes in `points`, then let it finish; check on the way."""
+def cut_at(
+    folder: Path,
+    points: list[int],
+    make_runner: Callable[[], FakeRunner],
+    failure: Callable[[], BaseException] = crash,
+) -> SearchOutcome:
+    """Run a search that breaks off after each number of writes in `points`, then let it finish; check on the way."""
     storage = begun(folder)
     lines: list[bytes] = []
     for point in points:
         try:
-            run(folder, storage, Fuse(point))
-        except Crash:
-            path = folder / journal.FILE_NAME
+            run(folder, storage, Fuse(point, failure), runner=make_runner())
+        except (Crash, OSError, StorageInternalError, AdvisorError):
+            path = folder / FILE_NAME
             now = path.read_bytes().splitlines(keepends=True) if path.exists() else []
             whole = [line for line in now if line.endswith(b"\n")]
             assert whole[: len(lines)] == lines, "a finished trial was lost or rewritten"
             lines = whole
-    outcome = run(folder, storage, Fuse())
-    now = (folder / journal.FILE_NAME).read_bytes().splitlines(keepends=True)
+    outcome = run(folder, storage, Fuse(), runner=make_runner())
+    now = (folder / FILE_NAME).read_bytes().splitlines(keepends=True)
     assert now[: len(lines)] == lines, "a finished trial was lost or rewritten"
     check_whole(folder, storage, outcome)
     return outcome
@@ -167,63 +217,167 @@ def cut_at(folder: Path, points: list[int]) -> SearchOutcome:
 
 def check_whole(folder: Path, storage: FragileStorage, outcome: SearchOutcome) -> None:
     numbers = [record.number for record in outcome.records]
-    assert len(numbers) == N_TRIALS
-    assert len(set(numbers)) == N_TRIALS
-    assert read_records(folder / journal.FILE_NAME) == outcome.records
+    assert sorted(numbers) == list(range(N_TRIALS))
+    assert read_records(folder / FILE_NAME) == outcome.records
     told = {trial.number: trial for trial in optuna.load_study(study_name=None, storage=storage).trials}
-    assert {told[number].state for number in numbers} <= {TrialState.COMPLETE, TrialState.PRUNED}
-    assert all(trial.state != TrialState.RUNNING for trial in told.values())
+    assert len(told) == N_TRIALS
+    assert {trial.state for trial in told.values()} <= {TrialState.COMPLETE, TrialState.PRUNED}
     for record in outcome.records:
         assert told[record.number].value == record.value or record.state != "complete"
+        assert told[record.number].intermediate_values == {
+            report.step: report.metrics["f1"] for report in record.reports if not report.failure
+        }
         assert bool(record.failure) == any(value > 0 for value in told[record.number].constraints.values())
-    for record in (outcome.best, outcome.recommended):
-        assert record is not None
-        assert adapters.adapter_folder(folder, record.number).is_dir()
+    needed = {record.number for record in (outcome.best, outcome.recommended, *outcome.finalists) if record}
+    assert outcome.recommended is not None
     assert outcome.recommended.candidate == settings().warm_starts[0]
-    kept = {int(path.name) for path in (folder / "trials").iterdir()}
-    assert kept == {outcome.best.number, outcome.recommended.number}
+    assert {int(path.name) for path in (folder / "trials").iterdir()} == needed
+    assert all(adapters.adapter_folder(folder, number).is_dir() for number in needed)
+    assert not (folder / FOLDER_NAME).exists()
 
 
-def test_a_search_cut_off_at_any_write_goes_on_as_if_nothing_had_happened(tmp_path):
-    whole, n_writes = uninterrupted(tmp_path / "whole")
-    assert n_writes > 100
-    assert any(record.state == "failed" for record in whole.records)
-    for point in range(1, n_writes + 1):
-        outcome = cut_at(tmp_path / str(point), [point])
-        assert tried(outcome.records) == tried(whole.records)
-        assert outcome.best.value == whole.best.value
+RUNNERS = pytest.mark.parametrize("make_runner", [narrow, wide])
 
 
-@given(points=st.lists(st.integers(min_value=1, max_value=60), min_size=2, max_size=4))
+def check_every(stride: int, tmp_path: Path, make_runner: Callable[[], FakeRunner], failure=crash) -> None:
+    whole, n_writes = uninterrupted(tmp_path / "whole", make_runner())
+    assert n_writes > 200
+    assert {record.state for record in whole.records} == {"complete", "pruned", "failed"}
+    for point in range(1, n_writes + 1, stride):
+        outcome = cut_at(tmp_path / str(point), [point], make_runner, failure)
+        assert found(outcome.records) == found(whole.records), point
+        assert outcome.best.number == whole.best.number
+
+
+@RUNNERS
+def test_a_search_cut_off_at_a_write_ends_as_if_nothing_had_happened(tmp_path, make_runner):
+    check_every(29, tmp_path, make_runner)
+
+
+@pytest.mark.slow
+@RUNNERS
+def test_a_search_cut_off_at_any_write_ends_as_if_nothing_had_happened(tmp_path, make_runner):
+    check_every(1, tmp_path, make_runner)
+
+
+@RUNNERS
+def test_a_disk_that_is_full_at_a_write_costs_no_finished_trial_and_changes_nothing(tmp_path, make_runner):
+    check_every(31, tmp_path, make_runner, full_disk)
+
+
+@pytest.mark.slow
+@RUNNERS
+def test_a_disk_that_is_full_at_any_write_costs_no_finished_trial_and_changes_nothing(tmp_path, make_runner):
+    check_every(1, tmp_path, make_runner, full_disk)
+
+
+@RUNNERS
+@given(points=st.lists(st.integers(min_value=1, max_value=150), min_size=2, max_size=6))
 @hypothesis_settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_a_search_cut_off_again_and_again_still_finishes_every_trial_once(tmp_path_factory, points):
-    cut_at(tmp_path_factory.mktemp("cut") / "run", points)
+def test_a_search_cut_off_again_and_again_ends_as_if_nothing_had_happened(tmp_path_factory, make_runner, points):
+    folder = tmp_path_factory.mktemp("cut")
+    whole, _ = uninterrupted(folder / "whole", make_runner())
+    assert found(cut_at(folder / "run", points, make_runner).records) == found(whole.records)
 
 
-def test_a_search_with_several_slots_survives_a_cut_at_any_write(tmp_path):
-    fuse = Fuse()
-    run(folder := tmp_path / "whole", begun(folder), fuse, slots=3)
-    for point in range(1, fuse.n_writes + 1, 3):
-        storage = begun(folder := tmp_path / str(point))
-        with pytest.raises(Crash):
-            run(folder, storage, Fuse(point), slots=3)
-        check_whole(folder, storage, run(folder, storage, Fuse(), slots=3))
+def stopped_in(folder: Path, number: int, step: int, make_runner=narrow) -> FragileStorage:
+    """Return the storage of a search that was killed when a trial had left a step."""
+    storage, runner = begun(folder), make_runner()
 
+    def die() -> None:
+        if number in runner.live and runner.live[number].step == step:
+            raise Crash
 
-def test_an_interrupted_trial_is_marked_and_its_repetition_says_so(tmp_path):
-    storage = begun(folder := tmp_path / "run")
+    runner.before_advance = die
     with pytest.raises(Crash):
-        run(folder, storage, Fuse(16))
+        run(folder, storage, Fuse(), runner=runner)
+    return storage
+
+
+def test_a_killed_trial_goes_on_from_its_last_rung_and_nothing_is_trained_twice(tmp_path, caplog):
+    whole = narrow()
+    expected, _ = uninterrupted(tmp_path / "whole", whole)
+    number = max(record.number for record in expected.records if record.state == "complete")
+    storage = stopped_in(folder := tmp_path / "run", number, 10)
+    runner = narrow()
+    with caplog.at_level(logging.INFO, "advisor.search.loop"):
+        outcome = run(folder, storage, Fuse(), runner=runner)
+    assert runner.resumed == [(number, 10)]
+    assert found(outcome.records) == found(expected.records)
+    done_before = sum(record.reports[-1].step for record in expected.records[:number]) + 10
+    assert runner.steps_trained == whole.steps_trained - done_before
+    assert f"trials {number} under way: {number} go on from their last round" in caplog.text
+
+
+def test_a_trial_killed_before_its_first_rung_begins_again_under_its_number(tmp_path):
+    expected, _ = uninterrupted(tmp_path / "whole", narrow())
+    storage = stopped_in(folder := tmp_path / "run", 2, 0)
+    runner = narrow()
+    outcome = run(folder, storage, Fuse(), runner=runner)
+    assert runner.started[0].number == 2
+    assert runner.resumed == []
+    assert found(outcome.records) == found(expected.records)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "removed": lambda checkpoint: shutil.rmtree(checkpoint),
+    "cut": lambda checkpoint: (checkpoint / "progress.json").write_text('{"step": 5'),
+    "of another trial": lambda checkpoint: (checkpoint / "progress.json").write_text(
+        '{"step": 10, "rung": 2, "candidate": {}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@RUNNERS
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path, damage, make_runner):
+    expected, _ = uninterrupted(tmp_path / "whole", make_runner())
+    storage = stopped_in(folder := tmp_path / "run", 0, 10, make_runner)
+    checkpoints = sorted((folder / FOLDER_NAME).glob("*/*"))
+    assert checkpoints
+    DAMAGES[damage](checkpoints[0])
+    runner = make_runner()
+    outcome = run(folder, storage, Fuse(), runner=runner)
+    assert runner.started[0].number == 0
+    assert found(outcome.records) == found(expected.records)
+    assert not (folder / FOLDER_NAME).exists()
+
+
+def test_without_the_list_of_live_trials_they_begin_again(tmp_path, caplog):
+    expected, _ = uninterrupted(tmp_path / "whole", wide())
+    storage = stopped_in(folder := tmp_path / "run", 0, 10, wide)
+    (folder / FOLDER_NAME / ROUND_NAME).write_text('{"schema_version": 1, "live"')
+    runner = wide()
+    outcome = run(folder, storage, Fuse(), runner=runner)
+    assert runner.resumed == []
+    assert sorted(record.number for record in outcome.records) == list(range(N_TRIALS))
+    assert {record.number: record.value for record in outcome.records} == {
+        record.number: record.value for record in expected.records
+    }
+    assert "live trials begin again" in caplog.text
+
+
+def test_a_live_trial_of_an_earlier_version_that_was_half_drawn_is_forgotten(tmp_path):
+    storage = begun(folder := tmp_path / "run")
+    stored = optuna.load_study(study_name=None, storage=storage)
+    stored.ask().suggest_categorical("method", ["lora", "ia3"])
     outcome = run(folder, storage, Fuse())
-    failed = [
-        trial for trial in optuna.load_study(study_name=None, storage=storage).trials if trial.state.name == "FAIL"
-    ]
-    assert [trial.number for trial in failed] == [0]
+    assert [trial.state.name for trial in stored.trials].count("FAIL") == 1
+    assert len(outcome.records) == N_TRIALS
+    assert 0 not in {record.number for record in outcome.records}
+
+
+def test_a_retry_that_an_earlier_version_queued_is_run(tmp_path):
+    storage = begun(folder := tmp_path / "run")
+    stored = optuna.load_study(study_name=None, storage=storage)
+    parameters = {"method": "lora", "lora.learning_rate": 0.002, "lora.r": 16}
+    stored.enqueue_trial(parameters, user_attrs={ORIGIN: "retry", "retry_of": 7})
+    outcome = run(folder, storage, Fuse())
     retry = next(record for record in outcome.records if record.origin == "retry")
-    assert retry.candidate == settings().warm_starts[0]
-    assert retry == outcome.recommended
+    values = retry.candidate.hyperparameters
+    assert (retry.candidate.method, values["learning_rate"], values["r"]) == ("lora", 0.002, 16)
 
 
 def test_more_trials_than_before_continue_a_finished_study(tmp_path):
@@ -246,7 +400,7 @@ def test_a_finished_study_runs_nothing(tmp_path):
 def test_a_study_without_its_trials_file_is_refused(tmp_path):
     storage = begun(folder := tmp_path / "run")
     run(folder, storage, Fuse())
-    (folder / journal.FILE_NAME).unlink()
+    (folder / FILE_NAME).unlink()
     with pytest.raises(DataError, match=r"trials\.jsonl lacks trial 0"):
         run(folder, storage, Fuse())
 
@@ -259,49 +413,54 @@ def test_a_trials_file_without_its_study_is_refused(tmp_path):
         run(folder, storage, Fuse())
 
 
-CHILD = """
-    import sys
-    from pathlib import Path
-    from advisor.search import run_search
-    from tests.search.fakes import FakeClock, FakeRunner, plan, settings
-
-    clock = FakeClock()
-    runner = FakeRunner(clock=clock)
-
-    def wait_for_death() -> None:
-        if len(runner.started) == 3:  # in the middle of the third trial
-            print("in the third trial", flush=True)
-            sys.stdin.read()
-
-    runner.before_advance = wait_for_death
-    run_search(Path(sys.argv[1]), settings(), plan(5), runner, clock=clock, on_event=lambda event: None,
-               interrupted=lambda: False)
-"""
-
-
-def test_a_killed_process_loses_only_the_trial_it_was_in(tmp_path):
-    child = subprocess.Popen(
-        [sys.executable, "-c", dedent(CHILD), str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
+def search_on_disk(folder: Path, runner: FakeRunner) -> SearchOutcome:
+    return run_search(
+        folder,
+        settings(),
+        plan(N_TRIALS),
+        runner,
+        clock=runner.clock,
+        on_event=lambda event: None,
+        interrupted=lambda: False,
     )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "in the third trial\n"
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    before = read_records(tmp_path / journal.FILE_NAME)
-    assert len(before) == 2
 
-    clock = FakeClock()
-    runner = FakeRunner(clock=clock)
-    outcome = run_search(
-        tmp_path, settings(), plan(5), runner, clock=clock, on_event=lambda event: None, interrupted=lambda: False
-    )
-    assert outcome.records[:2] == before
-    assert len(runner.started) == 3
-    assert [record.origin for record in outcome.records] == ["recommendation", "sampler", "retry", "sampler", "sampler"]
-    assert outcome.recommended is not None
-    assert outcome.recommended.candidate == candidate()
-    assert len({record.number for record in outcome.records}) == 5
+
+def killed_after(n_syncs: int, folder: Path) -> bool:
+    """Search in a process of its own that is killed at a sync of a file; return False when it came to its end."""
+    child = os.fork()
+    if child == 0:
+        left, real_fsync = [n_syncs], os.fsync
+
+        def fsync(number: int) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            real_fsync(number)
+
+        os.fsync = fsync
+        try:
+            search_on_disk(folder, wide())
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def test_a_process_killed_five_times_loses_and_repeats_no_finished_trial(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "run").mkdir()
+    whole = search_on_disk(tmp_path / "whole", wide())
+    lines: list[bytes] = []
+    for n_syncs in (7, 11, 9, 6, 5):
+        assert killed_after(n_syncs, tmp_path / "run")
+        path = tmp_path / "run" / FILE_NAME
+        now = path.read_bytes().splitlines() if path.exists() else []
+        assert now[: len(lines)] == lines
+        lines = now
+    outcome = search_on_disk(tmp_path / "run", wide())
+    assert found(outcome.records) == found(whole.records)
+    assert outcome.best.number == whole.best.number
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"study.db", "trials", "trials.jsonl"}
+    assert candidate() == outcome.recommended.candidate

@@ -140,6 +140,34 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
         assert report.duration_s > next(one for one in before if one.number == report.number).duration_s
 
 
+def test_a_trial_between_rungs_goes_on_from_its_checkpoint(base_folder: BaseFolder, tmp_path: Path) -> None:
+    """The second trial accumulates, so it is in the middle of a step when the first reaches its rung."""
+    folder = base_folder("encoder-only")
+    first = TrialSpec(number=0, candidate=candidate(folder, "encoder-only"), seed=3, rung_steps=RUNGS)
+    slow = replace(candidate(folder, "encoder-only", lora_dropout=0.2), micro_batch_size=3)
+    trials = [first, TrialSpec(number=1, candidate=slow, seed=4, rung_steps=RUNGS)]
+    expected = finish(runner_for("clone-detection", 2), trials)
+    runner = runner_for("clone-detection", 2)
+    for trial in trials:
+        runner.start(trial)
+    assert [report.number for report in runner.advance()] == [0]
+    for trial in trials:
+        runner.checkpoint(trial.number, tmp_path / str(trial.number))
+    again = runner_for("clone-detection", 2)
+    for trial in trials:
+        again.start(trial, checkpoint=tmp_path / str(trial.number))
+    reports: dict[int, list[RungReport]] = {0: [], 1: []}
+    live = {0, 1}
+    while live:
+        for report in again.advance():
+            reports[report.number].append(report)
+            if report.step == RUNGS[-1]:
+                again.stop(report.number)
+                live.remove(report.number)
+    assert shown({1: reports[1]}) == shown({1: expected[1]})
+    assert [one.train_loss for one in reports[1]] == pytest.approx([one.train_loss for one in expected[1]], rel=1e-6)
+
+
 def test_a_damaged_checkpoint_leaves_the_slot_free(base_folder: BaseFolder, tmp_path: Path) -> None:
     (trial, *_) = specs(base_folder("encoder-only"), "encoder-only")
     runner = runner_for("clone-detection")

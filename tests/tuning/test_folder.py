@@ -1,5 +1,6 @@
 """Run folders: their names, and who may write them."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,8 @@ def test_a_file_in_the_way_is_refused(tmp_path):
 def test_a_folder_with_other_files_is_refused_and_a_begun_run_is_not(tmp_path):
     check_ours(tmp_path / "new")
     (tmp_path / "data").mkdir()
-    (tmp_path / "recommendation.json").touch()
+    for name in ("recommendation.json", "study.db.part", "study.db.part-journal", "tune.lock"):
+        (tmp_path / name).touch()
     check_ours(tmp_path)
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(InputError, match=r"holds other files \('photo\.jpg'\)"):
@@ -63,5 +65,35 @@ def test_a_second_process_is_kept_out_until_the_first_is_done(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     with locked(tmp_path / "run"):
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+        assert list((tmp_path / "run").iterdir()) == []
     assert "another `tune` is at work" in done.stderr
     assert subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_where_folders_cannot_be_locked_a_file_in_them_is(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    real_flock = fcntl.flock
+
+    def flock(handle: int, operation: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink().is_dir():
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real_flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == ["tune.lock"]
+        with pytest.raises(InputError, match="another `tune` is at work"), locked(tmp_path):
+            pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_disk_without_locks_is_refused_in_one_line(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=r"cannot be locked against a second process \(No locks available\)"):
+        locked(tmp_path).__enter__()

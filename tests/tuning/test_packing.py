@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from advisor.candidates import Candidate
+from advisor.result import Packing
 from advisor.training.packing.choice import best_pack, pack_sizes
 from advisor.trial import PackMeasurement
-from advisor.tuning.events import StageStarted
-from advisor.tuning.packing import Packing, find_packing
+from advisor.tuning.events import PackingChosen, StageStarted
+from advisor.tuning.packing import find_packing
 from tests.search.fakes import candidate
 
 
@@ -32,8 +33,10 @@ class Stopwatch:
 
 def find(folder: Path, runner: Stopwatch, asked: int | None = None, n_trials: int = 20) -> Packing:
     folder.mkdir(exist_ok=True)
-    told: list[StageStarted] = []
-    return find_packing(folder, runner, candidate(), asked=asked, n_trials=n_trials, on_event=told.append)
+    told: list[StageStarted | PackingChosen] = []
+    found = find_packing(folder, runner, candidate(), asked=asked, n_trials=n_trials, on_event=told.append)
+    assert told[-1] == PackingChosen(packing=found)
+    return found
 
 
 @pytest.mark.parametrize(

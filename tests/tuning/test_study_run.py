@@ -19,9 +19,18 @@ from advisor.search import read_records
 from advisor.search.events import TrialFinished
 from advisor.spec import GIB
 from advisor.tuning import TuningRequest, prepare, tune
-from advisor.tuning.events import AlreadyFinished, ContenderEvaluated, Planned, StageStarted
+from advisor.tuning.budget import Budget
+from advisor.tuning.events import (
+    AlreadyFinished,
+    ContenderEvaluated,
+    FinalRunFinished,
+    PackingChosen,
+    Planned,
+    StageStarted,
+)
 from tests.models import save_tiny_base_model
 from tests.report import fixtures
+from tests.search.fakes import FakeRunner
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +70,10 @@ def request(inputs: Path, output: Path, **changes: object) -> TuningRequest:
         "methods": ("lora", "ia3"),
         "n_trials": 3,
         "max_steps": 4,
+        "final_seeds": 2,
         "output": output,
         "device": "cpu",
+        "pack": 1,
         "command": "peft-advisor tune ...",
         **changes,
     }
@@ -85,6 +96,9 @@ def test_a_study_leaves_everything_in_its_folder(finished):
     assert len(read_records(folder / "trials.jsonl")) == 3
     assert {path.name for path in folder.iterdir()} == {
         "best_adapter",
+        "finals",
+        "finals.jsonl",
+        "packing.json",
         "predictions",
         "recommendation.json",
         "report.html",
@@ -94,7 +108,7 @@ def test_a_study_leaves_everything_in_its_folder(finished):
         "trials",
         "trials.jsonl",
     }
-    assert {path.stem for path in (folder / "predictions").iterdir()} == {
+    assert {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {
         "untuned-base-model",
         "majority-class",
         "recommendation",
@@ -104,29 +118,66 @@ def test_a_study_leaves_everything_in_its_folder(finished):
     assert "clone" in (folder / "best_adapter" / "README.md").read_text()
 
 
-def test_the_winner_on_validation_data_is_compared_on_test_data_with_all_others(finished):
+def test_the_best_trials_are_trained_with_a_second_seed_and_the_mean_decides(finished):
     _, result, folder = finished
     trials = {record.number: record for record in read_records(folder / "trials.jsonl")}
-    assert result.best_trial == max(trials, key=lambda number: (trials[number].value, -number))
+    finals = result.finals
+    assert finals is not None
+    complete = {number for number, record in trials.items() if record.state == "complete"}
+    assert {finalist.trial for finalist in finals.finalists} == complete
+    assert (finals.seeds, finals.counted, finals.stopped) == ((0, 1), (0, 1), "all")
+    lines = [json.loads(line) for line in (folder / "finals.jsonl").read_text().splitlines()]
+    means = {line["trial"]: (trials[line["trial"]].value + line["value"]) / 2 for line in lines}
+    assert set(means) == complete
+    assert {line["seed"] for line in lines} == {1}
+    assert all([report["step"] for report in line["reports"]] == [1, 2, 4] for line in lines)
+    assert means[result.best_trial] == max(means.values())
+    assert result.best_trial == 0 or means[result.best_trial] > means[0]
+
+
+def test_winner_and_recommendation_are_compared_on_test_data_with_all_others(finished):
+    _, result, _ = finished
     rows = {row.name: row for row in result.contenders}
     assert list(rows) == ["untuned base model", "majority class", "recommendation", "best trial"]
     assert rows["recommendation"].trial == 0
     assert rows["best trial"].trial == result.best_trial
     assert all(row.evaluation.n_examples == 16 for row in result.contenders)
     assert rows["majority class"].evaluation.metrics["accuracy"] == 0.5
+    for name in ("recommendation", "best trial"):
+        of_seeds = [one.evaluation.metrics["f1"] for one in rows[name].seeds]
+        assert [one.seed for one in rows[name].seeds] == [0, 1]
+        assert rows[name].evaluation.metrics["f1"] == pytest.approx(sum(of_seeds) / 2)
     against = {difference.against for difference in result.differences}
     expected = {"untuned base model", "majority class"} | ({"recommendation"} if result.best_trial else set())
     assert against == expected
     for difference in result.differences:
         gap = rows["best trial"].evaluation.metrics["f1"] - rows[difference.against].evaluation.metrics["f1"]
         assert difference.value == pytest.approx(gap)
+        assert difference.n_seeds == 2
 
 
-def test_the_adapter_gives_its_metric_when_peft_alone_loads_it(finished):
-    _, result, _ = finished
+def test_every_adapter_meets_the_test_split_once(finished):
+    events, result, _ = finished
+    texts = [event.text for event in events if isinstance(event, StageStarted) and "test examples" in event.text]
+    n_evaluated = 1 + 2 * len({0, result.best_trial})  # the untuned model, then two seeds of each trial
+    assert len(texts) == len(set(texts)) == n_evaluated
+
+
+def test_the_adapter_of_the_seed_that_is_best_on_validation_data_gives_its_metric_when_peft_alone_loads_it(finished):
+    _, result, folder = finished
     best = next(row for row in result.contenders if row.name == "best trial")
+    delivered = max(best.seeds, key=lambda one: one.validation)
     assert result.reload_check.passed
-    assert result.reload_check.expected == best.evaluation.metrics["f1"]
+    assert result.reload_check.expected == delivered.evaluation.metrics["f1"]
+    number = result.best_trial
+    own = folder / "trials" / str(number) / "adapter"
+    other = folder / "finals" / f"{number}-seed1" / "adapter"
+    made = (own if delivered.seed == 0 else other) / "adapter_model.safetensors"
+    assert (folder / "best_adapter" / "adapter_model.safetensors").read_bytes() == made.read_bytes()
+    assert (
+        own.joinpath("adapter_model.safetensors").read_bytes()
+        != other.joinpath("adapter_model.safetensors").read_bytes()
+    )
 
 
 def test_the_result_says_what_was_done_with_what(finished, inputs):
@@ -135,6 +186,8 @@ def test_the_result_says_what_was_done_with_what(finished, inputs):
     assert result.stopped == "trials"
     assert result.command == "peft-advisor tune ..."
     assert result.search_duration_s > 0
+    assert result.n_trials_finished == 3
+    assert result.plan.final_seeds == 2
     assert result.data["train"].label_counts == {"0": 16, "1": 16}
     assert result.data["test"].path == str(inputs / "test.jsonl")
     assert {"python", "torch", "transformers", "peft", "optuna"} <= set(result.versions)
@@ -148,6 +201,8 @@ def test_the_plan_is_told_before_anything_else_and_then_every_trial(finished):
     assert planned.plan == result.plan
     assert planned.n_examples == {"train": 32, "valid": 12, "test": 16}
     assert planned.folder == folder
+    assert planned.n_finalists == 3
+    assert planned.expected_s is None
     assert sum(kind is TrialFinished for kind in kinds) == 3
 
 
@@ -176,7 +231,7 @@ def test_a_best_trial_whose_adapter_was_deleted_is_one_line(finished, inputs, tm
     shutil.copytree(folder, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "trials")
     (tmp_path / "run" / "result.json").unlink()
-    with pytest.raises(AdvisorError, match="the adapter of the best trial is gone"):
+    with pytest.raises(AdvisorError, match=r"the adapter of trial \d is gone"):
         prepare(request(inputs, tmp_path / "run")).finish()
 
 
@@ -215,7 +270,7 @@ def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_
     )
     monkeypatch.setattr("advisor.tuning.study_run.estimator_for", lambda task, device: estimator)
     events = []
-    result = prepare(request(inputs, tmp_path / "run", n_trials=6, max_steps=2)).finish(events.append)
+    result = prepare(request(inputs, tmp_path / "run", n_trials=6, max_steps=2, final_seeds=1)).finish(events.append)
     texts = [event.text for event in events if isinstance(event, StageStarted)]
     assert texts.count("measuring one training step of the recommendation") == 1
     assert records.read(Probe, tmp_path / "run" / "probe.json") == result.probe
@@ -232,7 +287,7 @@ def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_
     assert "Before the search one real step of the recommendation was measured" in report
     assert "infeasible" in report
 
-    prepare(request(inputs, tmp_path / "run", n_trials=7, max_steps=2)).finish(lambda event: None)
+    prepare(request(inputs, tmp_path / "run", n_trials=7, max_steps=2, final_seeds=1)).finish(lambda event: None)
     assert memory.n_measured == 1
     again = records.read(TuningResult, tmp_path / "run" / "result.json")
     assert again.probe == result.probe
@@ -261,9 +316,46 @@ def test_more_trials_continue_a_study_without_evaluating_again_what_is_known(fin
     assert sum(isinstance(event, TrialFinished) for event in events) == 1
     # With their durations: these are the rows of the first run, not equal ones.
     assert more.contenders[:2] == result.contenders[:2]
-    assert more.contenders[2].evaluation.metrics == result.contenders[2].evaluation.metrics
+    assert more.contenders[2].seeds == result.contenders[2].seeds
+    before = (folder / "finals.jsonl").read_text().splitlines()
+    assert (tmp_path / "run" / "finals.jsonl").read_text().splitlines()[: len(before)] == before
     assert more.search_duration_s > result.search_duration_s
     assert more.reload_check.passed
+
+
+@pytest.mark.slow
+def test_another_seed_for_the_finals_trains_that_seed_alone(finished, inputs, tmp_path):
+    _, result, folder = finished
+    shutil.copytree(folder, tmp_path / "run")
+    events = []
+    more = prepare(request(inputs, tmp_path / "run", final_seeds=3)).finish(events.append)
+    assert not any(isinstance(event, TrialFinished) for event in events)
+    assert {event.run.seed for event in events if isinstance(event, FinalRunFinished)} == {2}
+    assert more.finals is not None
+    assert more.finals.counted == (0, 1, 2)
+    rows = {row.name: row for row in more.contenders}
+    assert [one.seed for one in rows["recommendation"].seeds] == [0, 1, 2]
+    known = next(row for row in result.contenders if row.name == "recommendation")
+    assert rows["recommendation"].seeds[:2] == known.seeds
+    texts = [event.text for event in events if isinstance(event, StageStarted)]
+    assert not [text for text in texts if "seed 0" in text and "recommendation" in text]
+
+
+@pytest.mark.slow
+def test_a_target_ends_the_search_when_a_trial_reaches_it(inputs, tmp_path):
+    # Any complete trial reaches an F1 of 0.
+    result = prepare(request(inputs, tmp_path / "run", target=0.0, final_seeds=1, n_trials=9)).finish()
+    assert result.stopped == "target"
+    assert result.n_trials_finished == 1
+    assert result.plan.target == 0.0
+    assert result.finals is not None
+    assert result.finals.winner == 0
+    events = []
+    assert (
+        prepare(request(inputs, tmp_path / "run", target=0.0, final_seeds=1, n_trials=9)).finish(events.append)
+        == result
+    )
+    assert isinstance(events[0], AlreadyFinished)
 
 
 @pytest.mark.parametrize(
@@ -296,21 +388,6 @@ def test_a_base_model_that_cannot_be_loaded_leaves_no_folder(inputs, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("limit_s", "evaluation_s", "so_far_s", "left_s"),
-    [
-        (None, 10, 20, None),
-        # 20 s so far (10 of them start-up), then three evaluations and one more start-up.
-        (1000, 10, 20, 1000 - 20 - 30 - 10),
-        # What follows would take everything: the search still gets half.
-        (100, 60, 70, 50),
-    ],
-)
-def test_the_search_leaves_time_for_the_final_evaluation(inputs, tmp_path, limit_s, evaluation_s, so_far_s, left_s):
-    run = prepare(request(inputs, tmp_path / "run", time_limit_s=limit_s), clock=lambda: 0.0)
-    assert replace(run, clock=lambda: so_far_s)._search_limit_s(evaluation_s) == left_s
-
-
 @pytest.mark.slow
 def test_a_generation_study_runs_end_to_end(tmp_path):
     base = save_tiny_base_model("encoder-decoder", tmp_path / "base")
@@ -326,18 +403,31 @@ def test_a_generation_study_runs_end_to_end(tmp_path):
         methods=("lora",),
         n_trials=1,
         max_steps=2,
+        final_seeds=2,
         output=tmp_path / "run",
         device="cpu",
     )
     assert [row.name for row in result.contenders] == ["untuned base model", "recommendation", "best trial"]
+    assert [len(row.seeds) for row in result.contenders] == [0, 2, 2]
     assert result.reload_check.passed
 
 
-def command_line(inputs: Path, output: Path, n_trials: int) -> list[str]:
+def command_line(inputs: Path, output: Path, n_trials: int, n_seeds: int = 2) -> list[str]:
     files = [part for split in ("train", "valid", "test") for part in (f"--{split}", str(inputs / f"{split}.jsonl"))]
-    options = ["--trials", str(n_trials), "--max-steps", "4", "--device", "cpu", "--output", str(output)]
+    options = [
+        "--trials",
+        str(n_trials),
+        "--max-steps",
+        "4",
+        "--final-seeds",
+        "2",
+        "--device",
+        "cpu",
+        "--output",
+        str(output),
+    ]
     model = ["--task", "clone-detection", "--model", str(inputs / "base"), "--method", "lora"]
-    return [sys.executable, "-m", "advisor", "tune", *model, *files, *options]
+    return [sys.executable, "-m", "advisor", "tune", *model, *files, *options, "--output", str(output)]
 
 
 @pytest.mark.slow
@@ -364,6 +454,32 @@ def test_a_killed_tune_goes_on_where_it_was_and_repeats_no_finished_trial(inputs
     assert len(finished) == len({record.number for record in finished}) == 4
     assert "Continuing" in done.stderr
     assert "best trial" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_finals_loses_and_repeats_nothing_and_changes_no_value(inputs, tmp_path):
+    command = command_line(inputs, tmp_path / "run", 2, n_seeds=3)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("[final 2/4]"):
+            child.send_signal(signal.SIGKILL)
+            break
+    child.communicate()
+    before = (tmp_path / "run" / "finals.jsonl").read_bytes()
+    assert before.count(b"\n") >= 2
+    prepare(request(inputs, tmp_path / "run", n_trials=2, final_seeds=3, methods=("lora",))).finish()
+    after = (tmp_path / "run" / "finals.jsonl").read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1])
+    whole = prepare(request(inputs, tmp_path / "whole", n_trials=2, final_seeds=3, methods=("lora",))).finish()
+    values = {}
+    for name in ("run", "whole"):
+        lines = [json.loads(line) for line in (tmp_path / name / "finals.jsonl").read_text().splitlines()]
+        values[name] = {(line["trial"], line["seed"]): line["reports"][-1]["metrics"] for line in lines}
+        assert len(lines) == len(values[name]) == 4
+    assert values["run"] == values["whole"]
+    result = records.read(TuningResult, tmp_path / "run" / "result.json")
+    assert result.finals == whole.finals
 
 
 @pytest.mark.slow
@@ -397,3 +513,53 @@ def test_control_c_ends_at_the_next_rung_with_a_result_and_twice_ends_at_once(in
     assert again.returncode == 130, err
     assert "Traceback" not in err
     assert "goes on from there" in err
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_search_and_finals_share_the_time_that_there_is(inputs, tmp_path, slots):
+    (tmp_path / "run").mkdir()
+    runner = FakeRunner(slots=slots)
+    began_s = runner.clock.now
+    run = prepare(request(inputs, tmp_path / "run", n_trials=500, final_seeds=3), clock=runner.clock)
+    budget = Budget(limit_s=84.0, so_far_s=0.0, evaluation_s=0.0, n_seeds=3, slots=slots)
+    plan = replace(run._plan("fake"), time_limit_s=84.0)
+    events = []
+    outcome, finals = run._train(runner, plan, budget, events.append)
+    # A trial takes 4 s, so four finalists take 32 s with two more seeds: the search has 52 s.
+    finals_s = 2 * 4 * -(-4 // slots)
+    assert outcome.stopped == "time"
+    assert 84 - finals_s - 8 <= outcome.duration_s <= 84 - finals_s
+    assert finals is not None
+    assert finals.stopped == "all"
+    assert finals.counted == (0, 1, 2)
+    assert len(finals.finalists) in (3, 4)
+    assert runner.clock.now - began_s <= 84
+    assert not runner.live
+
+
+def test_too_little_time_leaves_the_finals_out_and_says_so(inputs, tmp_path):
+    (tmp_path / "run").mkdir()
+    runner = FakeRunner()
+    run = prepare(request(inputs, tmp_path / "run", n_trials=500, final_seeds=3), clock=runner.clock)
+    plan = replace(run._plan("fake"), time_limit_s=6.0)
+    budget = Budget(limit_s=6.0, so_far_s=0.0, evaluation_s=0.0, n_seeds=3)
+    outcome, finals = run._train(runner, plan, budget, lambda event: None)
+    assert outcome.stopped == "time"
+    assert finals is not None
+    assert (finals.stopped, finals.counted, finals.winner) == ("time", (0,), outcome.best.number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", [3, None])
+def test_a_study_of_packed_trials_ends_with_the_same_kinds_of_results(pack, inputs, tmp_path):
+    events = []
+    result = prepare(request(inputs, tmp_path / "run", pack=pack, n_trials=5)).finish(events.append)
+    (chosen,) = [event.packing for event in events if isinstance(event, PackingChosen)]
+    assert result.packing == chosen
+    assert chosen.asked is (pack is not None)
+    trials = read_records(tmp_path / "run" / "trials.jsonl")
+    assert len(trials) == 5
+    sizes = {report.pack_size for trial in trials for report in trial.reports}
+    assert sizes == {1} if chosen.size == 1 else max(sizes) > 1
+    assert result.reload_check.passed
+    assert chosen.reason[1:] in (tmp_path / "run" / "report.md").read_text()

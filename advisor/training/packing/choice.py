@@ -21,7 +21,7 @@ from advisor.trial import PackMeasurement
 _UNTIMED_STEPS = 2
 _TIMED_STEPS = 4
 # A larger pack must be worth what it costs elsewhere: more trials begin before the first ones teach the sampler.
-_LEAST_GAIN = 0.15
+_LEAST_GAIN = 0.2
 # Trials differ in rank and targets, so the pack that is measured must leave room for larger ones.
 _LARGEST_SHARE = 0.85
 

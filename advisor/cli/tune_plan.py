@@ -1,0 +1,34 @@
+"""What `tune` says of search, finals, memory and time before the first step."""
+# ruff: noqa: TID253
+
+from advisor.report.formatting import duration, gib, listed, metric_title, number, plural
+from advisor.tuning.events import Planned
+
+
+def plan_facts(event: Planned) -> list[tuple[str, str]]:
+    """Return names and texts: how many trials and final runs of how many steps, memory, time, device."""
+    plan = event.plan
+    rungs = listed([f"{step:,}" for step in plan.rung_steps])
+    search = f"{plural(plan.n_trials, 'trial')}, looked at after {rungs} steps"
+    if plan.target is not None:
+        search += f", until {metric_title(plan.primary_metric)} {number(plan.target)}"
+    finals = "none: one seed decides"
+    if plan.final_seeds > 1 and event.n_finalists:
+        more = plan.final_seeds - 1
+        finals = (
+            f"{'the trial' if event.n_finalists == 1 else f'up to {event.n_finalists} trials'} again with "
+            f"{plural(more, 'other seed')}: {event.n_finalists * more} runs of {plan.rung_steps[-1]:,} steps at most"
+        )
+    limit = f"at most {duration(plan.time_limit_s)} with final evaluation" if plan.time_limit_s is not None else ""
+    expected = "measured at the first rung" if event.expected_s is None else f"about {duration(event.expected_s)} more"
+    memory = "no estimate for this base model"
+    if event.memory_bytes is not None:
+        memory = f"about {gib(event.memory_bytes)} on a GPU for the first trial, by estimate ({event.memory_basis})"
+    return [
+        ("Search", search),
+        ("Decided by", f"{plan.sampler} and {plan.pruner} of Optuna"),
+        ("Finals", finals),
+        ("Memory", memory),
+        ("Time", "; ".join(filter(None, (limit, expected)))),
+        ("Device", plan.device),
+    ]
