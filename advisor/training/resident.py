@@ -1,5 +1,6 @@
 """What stays in memory between trials: base models and tokenized splits."""
 
+import gc
 import random
 from collections.abc import Mapping, Sequence
 
@@ -60,9 +61,14 @@ class Resident:
         base = self._bases.pop(request, None)
         if base is None:
             while len(self._bases) >= self._max_bases:
+                gc.unfreeze()
                 self._bases.pop(next(iter(self._bases)))  # the one unused for longest
                 release_memory(self._device)
             base = load_base_model(request, self._device)
+            # Libraries and base model are there to stay. Every collection after a trial would look at all of their
+            # objects, which takes longer than some trials.
+            gc.collect()
+            gc.freeze()
         self._bases[request] = base
         return base
 
@@ -86,10 +92,12 @@ class Resident:
         """Take an adapter off its base model; a base model that was damaged is dropped."""
         base = attached.base
         if not attached.detach():
+            gc.unfreeze()
             self._bases.pop(base.request, None)
 
     def drop_base_models(self) -> None:
         """Free the memory of all base models; they are loaded again when they are asked for."""
+        gc.unfreeze()
         self._bases.clear()
         release_memory(self._device)
 

@@ -408,7 +408,8 @@ class DeviceRunner:
             self._pack = None
         if attached is not None:
             self._data.give_back(attached)
-        release_memory(self._device)
+        else:
+            release_memory(self._device)
 
 
 def _attached(live: LiveTrial) -> AttachedModel:

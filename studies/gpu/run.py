@@ -17,10 +17,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from studies.gpu.entries import better_demo_bases, step_accuracy, training_end_to_end
+from studies.gpu.entries import better_demo_bases, step_accuracy, throughput, training_end_to_end
 from studies.gpu.entry import RESULTS, Entry, Part, Slot, machine, result_path, write_result
 
-QUEUE: tuple[Entry, ...] = (training_end_to_end.ENTRY, step_accuracy.ENTRY, better_demo_bases.ENTRY)
+QUEUE: tuple[Entry, ...] = (
+    training_end_to_end.ENTRY,
+    step_accuracy.ENTRY,
+    throughput.ENTRY,
+    better_demo_bases.ENTRY,
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,9 +17,9 @@ from advisor.training.probe import DeviceMemory
 from advisor.training.resident import Resident
 from advisor.trial import PackMeasurement
 
-# The first steps allocate, choose kernels and fill caches.
-_UNTIMED_STEPS = 2
-_TIMED_STEPS = 4
+# The first step allocates, chooses kernels and fills caches.
+_UNTIMED_STEPS = 1
+_TIMED_STEPS = 3
 # A larger pack must be worth what it costs elsewhere: more trials begin before the first ones teach the sampler.
 _LEAST_GAIN = 0.2
 # Trials differ in rank and targets, so the pack that is measured must leave room for larger ones.
