@@ -151,9 +151,11 @@ def mixture_folder(folder: Path) -> str:
     return str(folder)
 
 
-def test_fused_experts_say_that_dropout_must_be_off(tmp_path):
+def test_fused_experts_are_adapted_without_dropout_and_say_so_when_it_is_asked_for(tmp_path):
+    asked = {"model": mixture_folder(tmp_path), "method": METHODS["lora"]}
+    assert answer(Question(**asked)).estimate.trainable_params > 0
     with pytest.raises(InputError, match="--set lora_dropout=0"):
-        answer(Question(model=mixture_folder(tmp_path), method=METHODS["lora"]))
+        answer(Question(hyperparameters={"lora_dropout": 0.1}, **asked))
 
 
 def test_quantization_that_makes_experts_larger_is_noted(ask, tmp_path):
