@@ -14,6 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from advisor import durable
 from advisor.errors import DataError, nearest_names, printable
 
 T = TypeVar("T")
@@ -91,15 +92,7 @@ def read(cls: type[T], path: Path) -> T:
 
 def write(record: object, path: Path) -> None:
     """Write one record as JSON; the file appears whole or not at all."""
-    write_text(path, dumps(record))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text to a file that appears whole or not at all (a crash leaves the old one)."""
-    temporary = path.with_name(path.name + ".part")
-    # A lone surrogate (an undecodable path) becomes its escape, which JSON reads back as the same character.
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(path)
+    durable.write_text(path, dumps(record))
 
 
 def _convert(hint: Any, value: object, where: str) -> object:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from advisor import records
+from advisor import durable
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Head, find_task, head_of
 from advisor.errors import DataError
@@ -52,7 +52,7 @@ def write_model_card(folder: Path) -> Path:
     if not adapter.is_dir():
         raise DataError(f"{folder}: no best_adapter folder in it; run `tune` again")
     path = adapter / "README.md"
-    records.write_text(path, render_model_card(run, run.result, best, best.candidate))
+    durable.write_text(path, render_model_card(run, run.result, best, best.candidate))
     return path
 
 

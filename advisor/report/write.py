@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from advisor import records
+from advisor import durable
 from advisor.errors import DataError
 from advisor.report.html_page import render_html
 from advisor.report.markdown import render_markdown
@@ -26,7 +26,7 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     texts = {html: render_html(page), markdown: render_markdown(page)}
     for path, text in texts.items():
         try:
-            records.write_text(path, text)
+            durable.write_text(path, text)
         except OSError as error:
             raise DataError(f"{path}: cannot be written ({error.__class__.__name__}: {error})") from error
     return html, markdown

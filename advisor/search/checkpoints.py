@@ -14,9 +14,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from advisor import durable
 from advisor.errors import DataError
-from advisor.records import dumps, read
+from advisor.records import read, write
 from advisor.search.live_trial import LiveRecord, LiveTrial
 from advisor.trial import TrialRunner
 
@@ -98,7 +97,7 @@ class Checkpoints:
             live=tuple(trial.on_disk() for trial in kept),
             reported=tuple(trial.number for trial in kept if trial.is_undecided),
         )
-        durable.write_text(self._folder / ROUND_NAME, dumps(now))
+        write(now, self._folder / ROUND_NAME)
         self.keep_only(kept)
 
     def rewrite(self, runner: TrialRunner, trial: LiveTrial) -> None:

@@ -303,12 +303,10 @@ class Training:
             if not is_out_of_memory(error) or self._halved or self.micro_batch_size == 1:
                 raise
         # Outside the handler: the error's traceback holds on to the tensors of the failed step.
-        self.discard_gradients()
-        release_memory(self._device)
         self._halved = True
         self.micro_batch_size = -(-self.micro_batch_size // 2)
-        self._random.write(self._random_before)
-        self._divide(self._rows_of_step)
+        self.rewind()
+        release_memory(self._device)
         self._run_step()
 
     def _run_step(self) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from advisor import records
+from advisor import durable, records
 from advisor.errors import DataError
 from advisor.training.examples import Example
 from advisor.trial import Prediction
@@ -33,7 +33,7 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
     """Write the file; it appears whole or not at all."""
     lines = [json.dumps(records.to_plain(item), ensure_ascii=False) for item in predictions]
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.write_text(path, "".join(f"{line}\n" for line in lines))
+    durable.write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_predictions(path: Path) -> tuple[Prediction, ...]:

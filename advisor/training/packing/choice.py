@@ -5,7 +5,7 @@ CPU, or a GPU that large batches keep busy, does K times the work in K times the
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from advisor.candidates import Candidate
 from advisor.modeling.attachment import AttachedModel, attach_adapter
@@ -70,7 +70,7 @@ def measure_packs(
         if found is None:
             break
         measured.append(found)
-        if size > 1 and found.trial_step_s > (1 - _LEAST_GAIN) * measured[-2].trial_step_s:
+        if not _last_pays(measured):
             break
         peak = found.peak_memory_bytes
         if memory is not None and peak is not None and 2 * peak > _LARGEST_SHARE * memory.available_bytes():
@@ -82,10 +82,14 @@ def best_pack(measured: tuple[PackMeasurement, ...]) -> int:
     """Return the size that spends least time per trial; 1 when nothing was measured."""
     if not measured:
         return 1
-    *earlier, last = measured
-    if earlier and last.trial_step_s > (1 - _LEAST_GAIN) * earlier[-1].trial_step_s:
-        return earlier[-1].size
-    return last.size
+    return measured[-1 if _last_pays(measured) else -2].size
+
+
+def _last_pays(measured: Sequence[PackMeasurement]) -> bool:
+    """Is the largest pack worth it against the one before? A trial alone always is."""
+    if len(measured) < 2:
+        return True
+    return measured[-1].trial_step_s <= (1 - _LEAST_GAIN) * measured[-2].trial_step_s
 
 
 def _unless_it_fails(
