@@ -98,6 +98,7 @@ class StudyRun:
 
     def _make_runner(self) -> "DeviceRunner":
         from advisor.training.runner import DeviceRunner
+        from advisor.training.token_cache import TokenCache, default_folder
 
         examples = {split: file.examples for split, file in self.data.files.items()}
         runner = DeviceRunner(
@@ -106,6 +107,7 @@ class StudyRun:
             seed=self.request.seed,
             device=self.request.device,
             max_eval_examples=MAX_GENERATED if self.start.task.kind == "generative" else None,
+            cache=TokenCache(default_folder()),
         )
         runner.data.base_model(self.start.recommended)  # what cannot be loaded shows now, before any file is written
         return runner
