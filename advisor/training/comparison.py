@@ -18,28 +18,20 @@ Does not cover: a p-value (an exchange of predictions between two contenders ign
 training examples and their order, which all seeds share.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics.base import Metric as SacreMetric
-from sacrebleu.metrics.chrf import CHRF
 
-from advisor.catalog.tasks import Metric, Task
+from advisor.catalog.tasks import Task
 from advisor.errors import DataError
+from advisor.metrics.bootstrap import resamples
+from advisor.metrics.registry import METRICS
 from advisor.result import Difference
-from advisor.training.examples import label_order
-from advisor.training.metrics import bleu, per_example
+from advisor.training.answers import answer_statistics, occurring_labels
 from advisor.training.predictions import read_predictions
 from advisor.trial import Prediction
-
-Statistics = NDArray[np.float64]
-# Sums of statistics, shape (resamples, statistics) -> metric, shape (resamples,)
-Score = Callable[[Statistics], NDArray[np.float64]]
-
-# Highest minus lowest value of a metric where that is not 1: no true difference lies beyond.
-_WIDTH: Mapping[Metric, float] = {"mcc": 2.0, "bleu": 100.0, "chrf": 100.0}
 
 
 def paired_difference(
@@ -99,16 +91,15 @@ def difference_of(
     """
     if not best_made or not other_made:
         raise ValueError("a comparison needs the predictions of at least one seed of each contender")
-    labels = label_names or _labels([item for items in (*best_made, *other_made) for item in items])
+    labels = label_names or _labels(task, [item for items in (*best_made, *other_made) for item in items])
     rng = np.random.default_rng(seed)
     n_examples = len(best_made[0])
     # How often each example stands in each resample, shape (1 + resamples, examples); the first is the data itself.
-    drawn = rng.multinomial(n_examples, np.full(n_examples, 1 / n_examples), size=n_resamples).astype(np.float64)
-    counts = np.concatenate([np.ones((1, n_examples)), drawn])
-    best, other = (_scores(task.primary_metric, made, labels, counts) for made in (best_made, other_made))
+    counts = np.concatenate([np.ones((1, n_examples)), *resamples(n_examples, n_resamples, rng)])
+    best, other = (_scores(task, made, labels, counts) for made in (best_made, other_made))
     differences = best.mean(axis=0) - other.mean(axis=0)
     noise = _seed_noise(best[:, 0], other[:, 0], other_is_trained, n_resamples, rng)
-    width = _WIDTH.get(task.primary_metric, 1.0)
+    width = METRICS[task.primary_metric].width  # no true difference lies beyond
     low, high = np.quantile(differences[1:] + noise, [0.025, 0.975])
     return Difference(
         against=against,
@@ -123,13 +114,14 @@ def difference_of(
 
 
 def _scores(
-    metric: Metric, made: Sequence[Sequence[Prediction]], labels: Sequence[str], counts: Statistics
+    task: Task, made: Sequence[Sequence[Prediction]], labels: Sequence[str], counts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the metric of each seed on each resample, shape (seeds, 1 + resamples)."""
+    """Return the primary metric of each seed on each resample, shape (seeds, 1 + resamples)."""
     scores = []
     for items in made:
-        statistics, score = _statistics(metric, items, labels)
-        scores.append(score(counts @ statistics))
+        expected, predicted = [item.expected for item in items], [item.predicted for item in items]
+        statistics = answer_statistics(task, task.primary_metric, expected, predicted, label_names=labels)
+        scores.append(statistics.on(counts))
     return np.stack(scores)
 
 
@@ -165,54 +157,5 @@ def _examples(items: Sequence[Prediction]) -> list[tuple[str, str]]:
     return [(item.example_id, item.expected) for item in items]
 
 
-def _statistics(metric: Metric, items: Sequence[Prediction], labels: Sequence[str]) -> tuple[Statistics, Score]:
-    expected, predicted = [item.expected for item in items], [item.predicted for item in items]
-    if metric in ("f1", "mcc"):
-        return _class_counts(expected, predicted, labels), _f1_score if metric == "f1" else _mcc_score
-    if metric in ("bleu", "chrf"):
-        scorer: SacreMetric = bleu() if metric == "bleu" else CHRF()
-        statistics = np.array(scorer._extract_corpus_statistics(predicted, [expected]), dtype=np.float64)
-        return statistics, lambda sums: np.array([scorer._compute_score_from_stats(list(row)).score for row in sums])
-    values = np.array(per_example(metric, expected, predicted))
-    # The number of examples is a statistic too: a sum over a resample then has its own count.
-    return np.stack([values, np.ones_like(values)], axis=1), lambda sums: sums[:, 0] / sums[:, 1]
-
-
-def _class_counts(expected: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> Statistics:
-    """Return one row per example: for each class whether it was hit, then expected, then predicted."""
-    number = {label: position for position, label in enumerate(labels)}
-    counts = np.zeros((len(expected), 3, len(labels)))
-    for row, (truth, guess) in enumerate(zip(expected, predicted, strict=True)):
-        counts[row, 0, number[truth]] = truth == guess
-        counts[row, 1, number[truth]] = 1
-        counts[row, 2, number[guess]] = 1
-    return counts.reshape(len(expected), -1)
-
-
-def _split_counts(sums: Statistics) -> tuple[Statistics, Statistics, Statistics]:
-    hits, truth, guess = np.split(sums, 3, axis=1)
-    return hits, truth, guess
-
-
-def _f1_score(sums: Statistics) -> NDArray[np.float64]:
-    """F1 of the second of two classes, else the mean over classes that occur; as `training.metrics` has it."""
-    hits, truth, guess = _split_counts(sums)
-    occurs = truth + guess
-    f1 = np.divide(2 * hits, occurs, out=np.zeros_like(hits), where=occurs > 0)
-    if f1.shape[1] == 2:
-        return f1[:, 1]
-    return f1.sum(axis=1) / np.maximum(1, (occurs > 0).sum(axis=1))
-
-
-def _mcc_score(sums: Statistics) -> NDArray[np.float64]:
-    """Matthews correlation of several classes (Gorodkin 2004), 0 where it is not defined."""
-    hits, truth, guess = _split_counts(sums)
-    total = truth.sum(axis=1)
-    covariance = hits.sum(axis=1) * total - (truth * guess).sum(axis=1)
-    spread = np.sqrt((total**2 - (guess**2).sum(axis=1)) * (total**2 - (truth**2).sum(axis=1)))
-    return np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 0)
-
-
-def _labels(items: Sequence[Prediction]) -> Sequence[str]:
-    texts = {text for item in items for text in (item.expected, item.predicted)}
-    return label_order(texts)
+def _labels(task: Task, items: Sequence[Prediction]) -> Sequence[str]:
+    return occurring_labels(task, {text for item in items for text in (item.expected, item.predicted)})

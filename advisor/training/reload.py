@@ -4,18 +4,19 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
 from advisor.errors import ReloadCheckError
+from advisor.metrics.registry import METRICS
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.devices import precision_on
 from advisor.result import ReloadCheck
-from advisor.training.evaluation import generation_settings, prediction_batches, prediction_inputs
-from advisor.training.metrics import measure
+from advisor.training.answers import expected_answers, label_set_text, measure_answers
+from advisor.training.evaluation import LABEL_LOGIT, generation_settings, prediction_batches, prediction_inputs
 from advisor.training.runner import DeviceRunner
 from advisor.trial import Split
 
@@ -24,7 +25,6 @@ SCRIPT = Path(__file__).with_name("reload_script.py")
 # turn a near tie into another class or token: one percentage point is allowed there.
 _TOLERANCE_CPU = 1e-6
 _TOLERANCE_ACCELERATOR = 0.01
-_PERCENT_METRICS = ("bleu", "chrf")
 
 
 def reload_check(
@@ -64,11 +64,11 @@ def reload_check(
         _run(job, adapter)
         predicted = _read_output(job.with_name("output.jsonl"))
     names = runner.data.label_names
-    texts = [names[item] if isinstance(item, int) else item for item in predicted]
-    targets = [example.target for example in runner.data.examples(split)]
+    texts = [_answer(item, names) for item in predicted]
+    targets = expected_answers(task, runner.data.examples(split))
     metric = task.primary_metric
-    reloaded = measure([metric], targets, texts, label_names=names)[metric]
-    scale = 100 if metric in _PERCENT_METRICS else 1
+    reloaded = measure_answers(task, [metric], targets, texts, label_names=names)[metric]
+    scale = METRICS[metric].high
     tolerance = _TOLERANCE_CPU if on_cpu else _TOLERANCE_ACCELERATOR * scale
     return ReloadCheck(
         passed=abs(reloaded - expected[metric]) <= tolerance,
@@ -107,6 +107,8 @@ def _write_job(
         "is_full": candidate.method == "full",
         "head": base.request.head,
         "n_labels": len(base.request.label_names),
+        "is_multi_label": base.request.is_multi_label,
+        "label_logit": LABEL_LOGIT,
         "device": str(base.device),
         "weights": base.request.weights,
         "precision": precision_on(base.device, candidate.precision),
@@ -127,7 +129,14 @@ def _run(job: Path, adapter: Path) -> None:
         raise ReloadCheckError(f"{adapter}: PEFT alone could not load it in a fresh process ({said[-1][:300]})")
 
 
-def _read_output(path: Path) -> list[int | str]:
+def _read_output(path: Path) -> list[int | list[int] | str]:
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     found.sort(key=lambda item: item["row"])
     return [item["predicted"] for item in found]
+
+
+def _answer(predicted: int | list[int] | str, names: Sequence[str]) -> str:
+    """Return class ids as the text that this package would say."""
+    if isinstance(predicted, list):
+        return label_set_text(names[number] for number in predicted)
+    return names[predicted] if isinstance(predicted, int) else predicted

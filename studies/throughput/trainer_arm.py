@@ -37,10 +37,10 @@ from transformers import (
 
 from advisor.candidates import Candidate
 from advisor.catalog.prompts import prompt_of
+from advisor.data.examples import label_names
+from advisor.metrics.measure import measure
 from advisor.modeling.quiet import quiet_libraries
 from advisor.training.batches import training_batches
-from advisor.training.examples import label_names
-from advisor.training.metrics import measure
 from studies.throughput.setting import Outcome, Run, Setting
 
 Columns = dict[str, list[Any]]
