@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.candidates import Candidate
-from advisor.trial import Evaluation, PackMeasurement, TrialFailure
+from advisor.trial import Evaluation, Objective, PackMeasurement, TradeOffs, TrialFailure
 
 # Version 2 has results of several seeds; what it adds has defaults, so that results of version 1 can still be read.
 SCHEMA_VERSION = 2
@@ -24,19 +24,27 @@ class Packing:
         device: Where it was measured, for people.
         size: Trials that share forward and backward passes; 1 when packing is off.
         asked: The user gave the size.
-        measured: Packs that were timed; empty when the user decided, or when the candidate cannot be packed.
+        measured: Packs that were timed; empty when the user decided, when the candidate cannot be packed, or when
+            memory has no room for two.
+        bound: Most trials that memory has room for by an estimate, which larger packs were not tried for; None where
+            nothing was estimated.
+        bound_basis: How that was computed, such as "stored dry runs".
     """
 
     device: str
     size: int
     asked: bool
     measured: tuple[PackMeasurement, ...] = ()
+    bound: int | None = None
+    bound_basis: str = ""
 
     @property
     def reason(self) -> str:
         """One line for the user."""
         if self.asked:
             return f"{self.size} trials in a pack, as asked" if self.size > 1 else "packing off, as asked"
+        if self.bound == 1:
+            return f"packing off: memory has room for one trial (computed: {self.bound_basis})"
         if not self.measured:
             return "packing off: this candidate cannot share passes with others"
         alone = self.measured[0].trial_step_s
@@ -139,6 +147,7 @@ class Plan:
         primary_metric: What the search maximises on the validation split.
         target: Value of the primary metric on the validation split at which the search ends, None for no target.
         final_seeds: Seeds that finalists are trained with, that of their trial included.
+        objectives: What the search looks for; with more than quality every trial is trained to its end.
     """
 
     n_trials: int
@@ -150,6 +159,7 @@ class Plan:
     primary_metric: str
     target: float | None = None
     final_seeds: int = 1
+    objectives: tuple[Objective, ...] = ("quality",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +246,8 @@ class Contender:
     """One row of the final comparison on the test split.
 
     Attributes:
-        name: "untuned base model", "majority class", "recommendation" or "best trial".
+        name: "recommendation", "best trial", or a baseline: "untuned base model", "majority class", "linear probe",
+            "nearest training example", "examples in context", "retrieved examples in context".
         trial: Trial number, None for a baseline.
         candidate: What was trained, None for a baseline that trains nothing.
         evaluation: On the test split; of several seeds the means, the seconds of all, and the predictions of the seed
@@ -326,6 +337,9 @@ class TuningResult:
         finals: What decided between the best trials, None where no trial is complete.
         packing: How many trials shared passes, None in results of earlier versions.
         n_trials_finished: Trials on record when this was written, None in version 1.
+        trade_offs: What quality costs in memory and time, None where no trial was measured.
+        prompt: What the best trial's decoder reads around a source; None for other models, and in results of earlier
+            versions, which knew the plain template only.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -348,6 +362,8 @@ class TuningResult:
     finals: Finals | None = None
     packing: Packing | None = None
     n_trials_finished: int | None = None
+    trade_offs: TradeOffs | None = None
+    prompt: Prompt | None = None
 
     def __post_init__(self) -> None:
         if self.schema_version not in READABLE_VERSIONS:

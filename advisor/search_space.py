@@ -1,28 +1,34 @@
-"""The space that `tune` searches around a recommendation: methods, their hyperparameters and ranges.
+"""The space that `tune` searches around a recommendation: methods, their hyperparameters and ranges; base models too.
+
+A space is about one base model, or about several when the user wants several compared: a base model is then one more
+choice, and each has the methods that work on it and the ranges that evidence has for its architecture.
 
 The evidence narrows a range to a decade around what was published, never more: a recommendation can be wrong, and
 the rest of the space must stay in reach. For the same reason the space holds several methods whenever the
 recommendation does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
+from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate, possible
+from advisor.catalog.base_models import find_base_model
 from advisor.catalog.dimensions import Dimension, Scalar
-from advisor.catalog.methods import derived_values, find_method
-from advisor.catalog.tasks import find_task, head_of
+from advisor.catalog.methods import derived_values, find_method, restrictions
+from advisor.catalog.tasks import Task, find_task, head_of
 from advisor.errors import InputError, printable
 from advisor.evidence.digest import Setting, read_digests
 from advisor.recommendation import RankedCandidate, Recommendation
-from advisor.spec import Architecture
+from advisor.spec import Architecture, Quantization
 
 __all__ = [
+    "BaseSpace",
     "Dimension",
     "MethodSpace",
     "Scalar",
     "SearchSpace",
     "candidate_from_choice",
+    "joint_search_space",
     "search_space",
     "warm_starts",
 ]
@@ -41,14 +47,58 @@ class MethodSpace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSpace:
+    """What is searched on one of several base models.
+
+    Attributes:
+        label: Unique among the base models of the space: its name, with its quantization where another has the same.
+        recommended: Best candidate on it; what is not searched stays so: precision, lengths, checkpointing.
+        methods: Those that work on it.
+    """
+
+    label: str
+    recommended: Candidate
+    methods: tuple[MethodSpace, ...]
+
+    def __post_init__(self) -> None:
+        if not any(part.method == self.recommended.method for part in self.methods):
+            raise ValueError(f"{self.label}: {self.recommended.method} is recommended but not searched")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """A choice of method, then that method's own dimensions (a conditional space)."""
+    """A choice of method, then that method's own dimensions (a conditional space); before it one of base model.
+
+    Attributes:
+        methods: What is searched; with several base models every method that works on any of them, with the ranges of
+            the first on which it does.
+        bases: Base models to choose from, the first is recommended; empty where there is only one.
+    """
 
     methods: tuple[MethodSpace, ...]
+    bases: tuple[BaseSpace, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.methods:
             raise ValueError("a search space needs at least one method")
+        labels = {base.label for base in self.bases}
+        stored = {(base.recommended.base_model, base.recommended.quantization) for base in self.bases}
+        if len(self.bases) == 1 or not len(labels) == len(stored) == len(self.bases):
+            raise ValueError("base models to choose from are two or more, all different")
+
+    def base_of(self, candidate: Candidate) -> BaseSpace | None:
+        """Return the base model of a candidate, None where there is only one.
+
+        Raises:
+            ValueError: It is not in the space.
+        """
+        if not self.bases:
+            return None
+        wanted = (candidate.base_model, candidate.quantization)
+        for base in self.bases:
+            if (base.recommended.base_model, base.recommended.quantization) == wanted:
+                return base
+        raise ValueError(f"{candidate.base_model} ({candidate.quantization or 'not quantized'}) is not searched")
 
 
 def search_space(recommendation: Recommendation, base_model: str | None = None) -> SearchSpace:
@@ -84,15 +134,43 @@ def search_space(recommendation: Recommendation, base_model: str | None = None) 
     )
 
 
+def joint_search_space(recommendation: Recommendation) -> SearchSpace:
+    """Return the space over all base models of a recommendation, in every storage in which it has them.
+
+    Methods are those of the recommendation in its order, five at most; each base model has those that work on it.
+
+    Raises:
+        InputError: The recommendation holds no candidate.
+    """
+    firsts: dict[tuple[str, Quantization | None], RankedCandidate] = {}
+    for line in recommendation.candidates:
+        firsts.setdefault((line.base_model, line.quantization), line)
+    if len(firsts) < 2:
+        return search_space(recommendation)
+    # The best method of each base model is tried in any case; the others follow.
+    best = dict.fromkeys(line.method for line in firsts.values())
+    others = dict.fromkeys(line.method for line in recommendation.candidates)
+    wanted = list(dict.fromkeys((*best, *others)))[: max(MOST_METHODS, len(best))]
+    bases = tuple(
+        BaseSpace(label=_label(line, list(firsts)), recommended=_clipped_candidate(line, parts), methods=parts)
+        for line in firsts.values()
+        for parts in (_methods_on(line, wanted, find_task(recommendation.task)),)
+    )
+    methods = {part.method: part for base in reversed(bases) for part in base.methods}
+    return SearchSpace(methods=tuple(methods[slug] for slug in wanted), bases=bases)
+
+
 def warm_starts(recommendation: Recommendation, space: SearchSpace) -> tuple[Candidate, ...]:
-    """Return the recommendation and its runners-up for the same base model, clipped into the space."""
-    lines = _lines_of(recommendation, None)
-    parts = {part.method: part for part in space.methods}
+    """Return the recommendation and its runners-up for the same base model, clipped into the space.
+
+    With several base models the recommendation of each comes first, in the order of the recommendation.
+    """
+    if space.bases:
+        return _joint_warm_starts(recommendation, space)
     found: list[Candidate] = []
-    for line in lines:
-        if line.method in parts:
-            values = {**line.hyperparameters, **_clipped(line, parts[line.method])}
-            candidate = replace(line.candidate, hyperparameters=values)
+    for line in _lines_of(recommendation, None):
+        if any(part.method == line.method for part in space.methods):
+            candidate = _clipped_candidate(line, space.methods)
             if candidate not in found:
                 found.append(candidate)
     return tuple(found)
@@ -120,6 +198,34 @@ def candidate_from_choice(base: RankedCandidate | Candidate, method: str, values
         micro_batch_size=base.micro_batch_size,
         gradient_checkpointing=base.gradient_checkpointing and method not in WITHOUT_CHECKPOINTING,
     )  # fmt: skip
+
+
+def _joint_warm_starts(recommendation: Recommendation, space: SearchSpace) -> tuple[Candidate, ...]:
+    found = [base.recommended for base in space.bases]
+    for line in recommendation.candidates:
+        base = space.base_of(line.candidate)
+        if base is not None and any(part.method == line.method for part in base.methods):
+            candidate = _clipped_candidate(line, base.methods)
+            if candidate not in found:
+                found.append(candidate)
+    return tuple(found)
+
+
+def _methods_on(line: RankedCandidate, wanted: Sequence[str], task: Task) -> tuple[MethodSpace, ...]:
+    """Return those of the wanted methods that work on the base model of a line, with the ranges for it."""
+    model, published = find_base_model(line.base_model), read_digests(task.slug)[line.architecture].settings
+    return tuple(
+        MethodSpace(method=slug, dimensions=_dimensions(slug, line.architecture, published.get(slug, {})))
+        for slug in wanted
+        if possible(task, model, find_method(slug))
+        and restrictions(slug, model.model_type) is not None
+        and (line.quantization is None or find_method(slug).works_quantized)
+    )
+
+
+def _label(line: RankedCandidate, bases: Sequence[tuple[str, Quantization | None]]) -> str:
+    alone = sum(name == line.base_model for name, _ in bases) == 1
+    return line.base_model if alone else f"{line.base_model} ({line.quantization or 'not quantized'})"
 
 
 def _lines_of(recommendation: Recommendation, base_model: str | None) -> list[RankedCandidate]:
@@ -152,6 +258,12 @@ def _narrowed(dimension: Dimension, setting: Setting) -> Dimension:
         return dimension
     evidence = tuple(dict.fromkeys((*setting.evidence, *dimension.evidence)))
     return replace(dimension, low=float(f"{low:.6g}"), high=float(f"{high:.6g}"), evidence=evidence)
+
+
+def _clipped_candidate(line: RankedCandidate, parts: Sequence[MethodSpace]) -> Candidate:
+    """Return the candidate of a line with every searched value inside its range."""
+    part = next(part for part in parts if part.method == line.method)
+    return replace(line.candidate, hyperparameters={**line.hyperparameters, **_clipped(line, part)})
 
 
 def _clipped(line: RankedCandidate, part: MethodSpace) -> dict[str, Scalar]:

@@ -8,6 +8,7 @@ from advisor.errors import InputError
 Preference = Literal["quality", "memory", "speed"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Quantization = Literal["4bit", "8bit"]
+QuantizationChoice = Literal["none", "4bit", "8bit"]
 Architecture = Literal["encoder-only", "encoder-decoder", "decoder-only"]
 OptimizerName = Literal[
     "adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "paged-adamw-32bit", "adafactor", "sgd", "sgd-momentum"
@@ -44,6 +45,7 @@ class CodeTask:
         budget: Memory and GPU.
         base_model: Only this base model (hub id or local folder), or None for any of the catalogue.
         method: Only this PEFT method, or None for any.
+        quantization: Only this storage of the base weights, "none" for unquantized; None leaves it to the memory.
         prefer: What decides between candidates of similar evidence.
         top: How many candidates to return.
     """
@@ -52,6 +54,7 @@ class CodeTask:
     budget: Budget
     base_model: str | None = None
     method: str | None = None
+    quantization: QuantizationChoice | None = None
     prefer: Preference = "quality"
     top: int = 5
 

@@ -16,6 +16,9 @@ Split = Literal["train", "valid", "test"]
 # "infeasible" is not started: its memory estimate, corrected by what was measured, exceeds the device.
 FailureKind = Literal["out-of-memory", "infeasible", "nan-loss", "unsupported", "error"]
 TrialState = Literal["complete", "pruned", "failed"]
+# What a study looks for: the highest primary metric, the least memory and the least time of prediction.
+Objective = Literal["quality", "memory", "latency"]
+OBJECTIVES: tuple[Objective, ...] = ("quality", "memory", "latency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,38 @@ class Evaluation:
     predictions: tuple[Prediction, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """What a trained model takes when it predicts: measured alone, on the same examples for all trials of a study.
+
+    Attributes:
+        latency_s: Seconds per example.
+        memory_bytes: Most memory that weights, adapter and predictions take together.
+        memory_basis: "measured" where the device reports its memory; "estimated" where the sizes of all tensors that
+            were alive at a time were added up.
+        form: How the model was used: its adapter "merged" into the weights, which PEFT does without loss for some
+            methods; the "adapter" beside them; or a "model" without an adapter, after full fine-tuning.
+        computation: Names what was computed (shapes of weights and batches). Models with equal names do the same
+            arithmetic on other numbers, so that a difference between their figures is noise.
+        n_examples: Validation examples that were predicted.
+        batch_size: Of these at once, at most.
+        new_tokens: Tokens generated for each, however long the model's own answer would be; 0 for classification.
+    """
+
+    latency_s: float
+    memory_bytes: int
+    memory_basis: Literal["measured", "estimated"]
+    form: Literal["merged", "adapter", "model"]
+    computation: str
+    n_examples: int
+    batch_size: int
+    new_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.latency_s < float("inf") or self.memory_bytes < 1:
+            raise ValueError(f"inference cannot take {self.latency_s} s and {self.memory_bytes} bytes")
+
+
 class TrialRunner(Protocol):
     """Trains trials. Implemented by `training.runner.DeviceRunner`, and by a fake in the tests of search."""
 
@@ -174,6 +209,16 @@ class TrialRunner(Protocol):
 
         Raises:
             RuntimeError: It has nothing to go on from: it waits for its turn, or is over.
+        """
+
+    def measure_inference(self, number: int) -> Inference | None:
+        """Measure what predicting with a live trial's model takes; nothing of it stays, and training can go on.
+
+        Returns:
+            None where it cannot be measured.
+
+        Raises:
+            RuntimeError: This trial is not live or has failed.
         """
 
     def save(self, number: int, folder: Path) -> None:
@@ -211,6 +256,8 @@ class TrialRecord:
         reports: One per rung reached.
         started_at: ISO 8601 time (UTC).
         failure: Reason, when failed.
+        inference: What prediction takes, measured at the end of training; None for a trial that did not get there, and
+            in studies of earlier versions.
     """
 
     number: int
@@ -222,3 +269,48 @@ class TrialRecord:
     reports: tuple[RungReport, ...]
     started_at: str
     failure: TrialFailure | None = None
+    inference: Inference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeOff:
+    """A complete trial by all that it may be chosen for.
+
+    Attributes:
+        trial: Trial number.
+        quality: Primary metric on the validation split, of one run.
+        memory_bytes: As in `Inference`; of the first trial that computed the same.
+        latency_s: Likewise.
+    """
+
+    trial: int
+    quality: float
+    memory_bytes: int
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeOffs:
+    """What the user can choose from besides the best trial.
+
+    Attributes:
+        objectives: What the front is over.
+        trials: Complete trials that were measured, in the order of their numbers.
+        front: Those that no other is better than in one objective and as good as in the others: best quality first,
+            of equals the one that takes less. Their adapters stay in the run folder.
+        knee: The one nearest to the best of everything when each objective is scaled to its range on the front; None
+            for a front of one or two.
+    """
+
+    objectives: tuple[Objective, ...]
+    trials: tuple[TradeOff, ...]
+    front: tuple[int, ...]
+    knee: int | None
+
+    def __post_init__(self) -> None:
+        if not self.front or not {*self.front} <= {one.trial for one in self.trials}:
+            raise ValueError("a front holds trials that were measured, and at least one")
+
+    def of(self, trial: int) -> TradeOff | None:
+        """Return a trial by number, None when it was not measured."""
+        return next((one for one in self.trials if one.trial == trial), None)

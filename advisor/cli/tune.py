@@ -4,9 +4,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from advisor.spec import QuantizationChoice
+from advisor.trial import OBJECTIVES, Objective
 from advisor.tuning.request import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS
 
 _FILE = click.Path(path_type=Path)
@@ -30,7 +33,20 @@ class _PackSize(click.ParamType[int | None]):
 @click.command(name="tune")
 @click.argument("recommendation", metavar="[RECOMMENDATION.json]", required=False, type=_FILE)
 @click.option("--task", metavar="TASK", help="Task, where no RECOMMENDATION.json is given.")
-@click.option("--model", metavar="PATH_OR_ID", help="Base model: hub id or local folder; goes with --task.")
+@click.option(
+    "--model",
+    "models",
+    metavar="PATH_OR_ID",
+    multiple=True,
+    help="Base model: hub id or local folder; may be repeated to search several.",
+)
+@click.option(
+    "--quantization",
+    "quantizations",
+    type=click.Choice(get_args(QuantizationChoice)),
+    multiple=True,
+    help="Storage of the base weights; may be repeated to search several.  [default: as recommended]",
+)
 @click.option("--train", metavar="FILE", type=_FILE, help="Data to train on (JSON Lines, CSV or Parquet).")
 @click.option("--valid", metavar="FILE", type=_FILE, help="Data that decides between trials.")
 @click.option("--test", metavar="FILE", type=_FILE, help="Data that judges the winner and the baselines, once.")
@@ -49,6 +65,13 @@ class _PackSize(click.ParamType[int | None]):
     f"[default: {DEFAULT_FINAL_SEEDS}]",
 )
 @click.option(
+    "--objective",
+    "objectives",
+    type=click.Choice(OBJECTIVES),
+    multiple=True,
+    help="What to look for; repeat it to weigh quality against memory and latency of prediction.  [default: quality]",
+)
+@click.option(
     "--pack",
     metavar="N",
     type=_PackSize(),
@@ -62,7 +85,8 @@ class _PackSize(click.ParamType[int | None]):
 def command(
     recommendation: Path | None,
     task: str | None,
-    model: str | None,
+    models: tuple[str, ...],
+    quantizations: tuple[QuantizationChoice, ...],
     train: Path | None,
     valid: Path | None,
     test: Path | None,
@@ -72,6 +96,7 @@ def command(
     gpu_hours: float | None,
     target: float | None,
     final_seeds: int | None,
+    objectives: tuple[Objective, ...],
     pack: int | None,
     max_steps: int | None,
     output: Path | None,
@@ -93,9 +118,10 @@ def command(
 
     time_limit_s = parse_duration(time_limit) if time_limit is not None else None
     if demo:
-        needless = {"a recommendation file": recommendation, "--model": model}
+        needless = {"a recommendation file": recommendation, "--model": models or None}
+        needless["--quantization"] = quantizations or None
         demonstration = Demonstration.of(task, output, needless | {"--train": train, "--valid": valid, "--test": test})
-        task, model, output = demonstration.task, demonstration.base_model, demonstration.folder
+        task, models, output = demonstration.task, (demonstration.base_model,), demonstration.folder
         train, valid, test = demonstration.files.values()
         trials = demonstration.size.n_trials if trials is None else trials
         if time_limit_s is None and gpu_hours is None:
@@ -105,7 +131,8 @@ def command(
     request = TuningRequest(
         recommendation=recommendation,
         task=task,
-        base_model=model,
+        base_model=models or None,
+        quantizations=quantizations,
         train=train,
         valid=valid,
         test=test,
@@ -115,6 +142,7 @@ def command(
         gpu_hours=gpu_hours,
         target=target,
         final_seeds=DEFAULT_FINAL_SEEDS if final_seeds is None else final_seeds,
+        objectives=objectives or ("quality",),
         pack=pack,
         max_steps=max_steps,
         output=output,

@@ -24,9 +24,16 @@ def plan_facts(event: Planned) -> list[tuple[str, str]]:
     memory = "no estimate for this base model"
     if event.memory_bytes is not None:
         memory = f"about {gib(event.memory_bytes)} on a GPU for the first trial, by estimate ({event.memory_basis})"
+    decided = f"{plan.sampler} and {plan.pruner} of Optuna"
+    weighed = []
+    if len(plan.objectives) > 1:
+        decided = f"{plan.sampler} of Optuna; every trial is trained to its end"
+        costs = listed([one for one in plan.objectives if one != "quality"])
+        weighed = [("Objectives", f"{metric_title(plan.primary_metric)}, weighed against {costs} of prediction")]
     return [
         ("Search", search),
-        ("Decided by", f"{plan.sampler} and {plan.pruner} of Optuna"),
+        *weighed,
+        ("Decided by", decided),
         ("Finals", finals),
         ("Memory", memory),
         ("Time", "; ".join(filter(None, (limit, expected)))),

@@ -11,6 +11,7 @@ from advisor.report.loading import loading_code
 from advisor.report.run_folder import RunFolder, read_run_folder
 from advisor.report.seeds import adapter_note, finalists_table, finals_sentence
 from advisor.report.tables import Table, comparison_table
+from advisor.report.trade_offs import trade_offs_part
 from advisor.report.verdict import judge
 from advisor.result import TuningResult
 from advisor.trial import TrialRecord
@@ -25,6 +26,7 @@ def show_result(folder: Path) -> None:
         _echo(_how_it_ended(run.result, run.trials))
         _echo(f"\n{_columns(comparison_table(run.result))}")
         _echo_finals(run)
+        _echo_trade_offs(run)
         check = run.result.reload_check
         _echo(f"\nReloaded by PEFT alone in a fresh process: {metric_title(check.metric)} {number(check.reloaded)}.")
     _echo(f"\nReport   {folder / 'report.html'}\nAdapter  {folder / 'best_adapter'}")
@@ -44,6 +46,12 @@ def _echo_finals(run: RunFolder) -> None:
     note = adapter_note(run.result)
     if note:
         _echo(f"\n{note}")
+
+
+def _echo_trade_offs(run: RunFolder) -> None:
+    part = trade_offs_part(run)
+    if part is not None:
+        _echo(f"\n{part.summary}\n\n{_columns(part.table)}")
 
 
 def _how_it_ended(result: TuningResult, trials: tuple[TrialRecord, ...]) -> str:

@@ -13,10 +13,21 @@ from rich.console import Console
 from advisor.candidates import Candidate
 from advisor.cli.tune_live import LiveRow, LiveTable, plain
 from advisor.cli.tune_plan import plan_facts
-from advisor.report.formatting import duration, gib, listed, method_title, metric_title, number, plural, settings
+from advisor.report.formatting import (
+    base_title,
+    duration,
+    gib,
+    listed,
+    method_title,
+    metric_title,
+    number,
+    plural,
+    settings,
+    short_duration,
+)
 from advisor.report.seeds import spread
 from advisor.search.events import InterruptRequested, Progress, RungReached, TrialFinished, TrialStarted
-from advisor.trial import TrialFailure, TrialSpec
+from advisor.trial import Inference, TrialFailure, TrialSpec
 from advisor.tuning.events import (
     AlreadyFinished,
     ContenderEvaluated,
@@ -31,7 +42,7 @@ from advisor.tuning.events import (
 )
 
 # Enough to tell trials apart on one line; the report has all of them.
-_SHOWN = ("learning_rate", "r", "num_virtual_tokens", "target_modules")
+_SHOWN = ("learning_rate", "loraplus_lr_ratio", "r", "num_virtual_tokens", "target_modules")
 
 
 class TuneView:
@@ -42,6 +53,8 @@ class TuneView:
         self._console = console or Console(stderr=True, highlight=False)
         self._table = LiveTable(self._console)
         self._metric = ""
+        self._has_costs = False
+        self._has_bases = False
 
     def __enter__(self) -> "TuneView":
         self._table.start()
@@ -63,13 +76,18 @@ class TuneView:
     def _(self, event: Planned) -> None:
         plan, first = event.plan, event.recommended
         self._metric = plan.primary_metric
+        self._has_costs = len(plan.objectives) > 1
+        self._has_bases = bool(event.bases)
         self._table.name_metric(metric_title(plan.primary_metric))
         self._fact("Task", f"{event.task}; {metric_title(plan.primary_metric)} on the validation split decides")
         self._fact("Data", ", ".join(f"{count:,} {split}" for split, count in event.n_examples.items()))
-        self._fact("Base model", first.base_model)
+        self._fact("Base models" if event.bases else "Base model", ", ".join(event.bases) or first.base_model)
         self._fact("Methods", ", ".join(event.methods))
         self._fact(
-            "First trial", f"the recommendation: {method_title(first.method)}, {settings(first.hyperparameters)}"
+            "First trial",
+            f"the recommendation: {method_title(first.method)}"
+            + (f" on {base_title(first)}" if event.bases else "")
+            + f", {settings(first.hyperparameters)}",
         )
         for name, value in plan_facts(event):
             self._fact(name, value)
@@ -109,7 +127,7 @@ class TuneView:
         self._show(event.spec, name, f"{step} of {last}", event.value, event.peak_memory_bytes)
         if not self._console.is_terminal:
             self._line(
-                f"  {name}: {_candidate(event.spec.candidate)}; step {step} of {last}, {self._value(event.value)}"
+                f"  {name}: {self._candidate(event.spec.candidate)}; step {step} of {last}, {self._value(event.value)}"
             )
 
     @__call__.register
@@ -120,9 +138,11 @@ class TuneView:
         ended = f"{record.state} at step {record.reports[-1].step}, {self._value(record.value)}"
         if record.failure is not None:
             ended = _failed(record.failure)
+        if self._has_costs and record.inference is not None:
+            ended += f", {_taken(record.inference)}"
         best = " - best so far" if event.is_best else f" (best {number(progress.best_value)})"
         self._line(
-            f"[{progress.n_finished}/{progress.n_trials}] trial {record.number}: {_candidate(record.candidate)}; "
+            f"[{progress.n_finished}/{progress.n_trials}] trial {record.number}: {self._candidate(record.candidate)}; "
             f"{ended}{best}; {_time(progress)}"
         )
 
@@ -197,12 +217,15 @@ class TuneView:
     ) -> None:
         row = LiveRow(
             name=name,
-            method=_candidate(spec.candidate),
+            method=self._candidate(spec.candidate),
             rung=f"step {step}",
             value=number(value),
             memory=gib(memory_bytes),
         )
         self._table.show(spec.number, row)
+
+    def _candidate(self, candidate: Candidate) -> str:
+        return _described(candidate, with_base=self._has_bases)
 
     def _value(self, value: float | None) -> str:
         return f"{metric_title(self._metric)} {number(value)}"
@@ -214,13 +237,18 @@ class TuneView:
         self._console.print(plain(text), soft_wrap=True)
 
 
+def _taken(inference: Inference) -> str:
+    return f"{gib(inference.memory_bytes)}, {short_duration(inference.latency_s)} per example"
+
+
 def _failed(failure: TrialFailure) -> str:
     return f"failed ({failure.kind}: {failure.message})"
 
 
-def _candidate(candidate: Candidate) -> str:
+def _described(candidate: Candidate, *, with_base: bool) -> str:
     values = {name: candidate.hyperparameters[name] for name in _SHOWN if name in candidate.hyperparameters}
-    return f"{method_title(candidate.method)}, {settings(values)}"
+    base = f" on {base_title(candidate)}" if with_base else ""
+    return f"{method_title(candidate.method)}{base}, {settings(values)}"
 
 
 def _time(progress: Progress) -> str:

@@ -14,7 +14,7 @@ from advisor.feasibility.fit import Device, Fit, device_of, fit
 from advisor.recommendation.ranking import NOT_OFFERED, Pair, Scored, cost_of, pick, score_of
 from advisor.recommendation.reasons import confidence_of, reasons_for, too_large
 from advisor.recommendation.records import RankedCandidate, Recommendation, RejectedCandidate
-from advisor.spec import Architecture, CodeTask, Quantization
+from advisor.spec import Architecture, CodeTask, QuantizationChoice
 
 # Feasible candidates to look at for each one returned; the rest would only be ranked below them.
 _LOOK_AHEAD, _LEAST_LOOKED_AT = 4, 20
@@ -26,7 +26,7 @@ def recommend(spec: CodeTask) -> Recommendation:
 
     Raises:
         UnknownNameError: No such task, method, base model or GPU.
-        InputError: The base model or the method cannot do the task.
+        InputError: The base model or the method cannot do the task, or the method not with this quantization.
         InfeasibleBudgetError: Nothing fits; the message names the closest.
     """
     task = find_task(spec.task)
@@ -62,12 +62,20 @@ def _offered() -> tuple[BaseModel, ...]:
     return tuple(model for model in all_base_models() if not set(NOT_OFFERED).intersection(model.traits))
 
 
-def _methods(spec: CodeTask) -> tuple[tuple[Method, ...], Quantization | None]:
-    """Full fine-tuning is what the others are compared with; it is proposed only when asked for."""
+def _methods(spec: CodeTask) -> tuple[tuple[Method, ...], QuantizationChoice | None]:
+    """Return the methods that come into question, and the storage of the base weights, None for any.
+
+    Full fine-tuning is what the others are compared with; it is proposed only when asked for.
+    """
+    wanted, needs_quantized = spec.quantization, spec.quantization not in (None, "none")
     if spec.method:
-        method, quantization = resolve_method(spec.method)
-        return (method,), quantization
-    return tuple(method for method in METHODS.values() if method.slug != "full"), None
+        method, implied = resolve_method(spec.method)
+        if (implied and wanted not in (None, implied)) or (needs_quantized and not method.works_quantized):
+            does = f"is {method.slug} on a {implied} base" if implied else "does not work on a quantized base"
+            raise InputError(f"--quantization {wanted}: {printable(spec.method)} {does}; name another method")
+        return (method,), implied or wanted
+    offered = (method for method in METHODS.values() if method.slug != "full")
+    return tuple(method for method in offered if method.works_quantized or not needs_quantized), wanted
 
 
 def _split(
@@ -76,7 +84,7 @@ def _split(
     task: Task,
     device: Device,
     spec: CodeTask,
-    quantization: Quantization | None,
+    quantization: QuantizationChoice | None,
 ) -> tuple[list[Scored], list[RejectedCandidate]]:
     """Fit pairs from the best score down until enough fit; return those, and what did not fit before them."""
     feasible: list[Scored] = []
@@ -177,7 +185,7 @@ def _closest(
     digests: Mapping[Architecture, Digest],
     task: Task,
     device: Device,
-    quantization: Quantization | None,
+    quantization: QuantizationChoice | None,
 ) -> str:
     """Name the proposal that needs least memory, and how much."""
     sizes = sorted({one.model.params for one in pairs})[:3]  # nothing larger can be the closest

@@ -14,13 +14,14 @@ from advisor.spec import GIB
 _LABELS = {
     "base_model": "base model", "learning_rate": "learning rate", "r": "rank", "lora_dropout": "dropout",
     "num_virtual_tokens": "virtual tokens", "num_epochs": "epochs", "target_modules": "target modules",
-    "batch_size": "batch size", "max_seq_length": "length",
+    "batch_size": "batch size", "max_seq_length": "length", "loraplus_lr_ratio": "rate of B to A",
     "gradient_checkpointing": "checkpointing",
 }  # fmt: skip
 # Settings shown on the first lines, in this order, with what they are called there.
 _SHOWN = {
-    "learning_rate": "learning rate {:g}", "r": "r {}", "lora_alpha": "lora_alpha {}", "lora_dropout": "dropout {:g}",
-    "num_virtual_tokens": "{} virtual tokens", "target_modules": "target modules {}", "num_epochs": "{} epochs",
+    "learning_rate": "learning rate {:g}", "loraplus_lr_ratio": "{:g} times that for B", "r": "r {}",
+    "lora_alpha": "lora_alpha {}", "lora_dropout": "dropout {:g}", "num_virtual_tokens": "{} virtual tokens",
+    "target_modules": "target modules {}", "num_epochs": "{} epochs",
 }  # fmt: skip
 _FIELDS = {
     "pair": "code1, code2, label", "single": "code, label", "multi-label": "code, labels",

@@ -1,4 +1,4 @@
-"""Interactive charts as Plotly figures: search history and learning curves.
+"""Interactive charts as Plotly figures: search history, learning curves, quality against what prediction takes.
 
 Colours are CSS custom properties (`var(--accent)`), which the page's script resolves, so that a chart follows
 the light or dark scheme. Plotly reads a little HTML in texts, so every text from outside is escaped here.
@@ -11,10 +11,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from advisor.report.formatting import metric_title, number, settings, visible
+from advisor.report.formatting import gib, metric_title, number, settings, short_duration, visible
 from advisor.report.run_folder import RunFolder
 from advisor.report.verdict import best_so_far
-from advisor.trial import TrialRecord
+from advisor.spec import GIB
+from advisor.trial import Objective, TradeOff, TradeOffs, TrialRecord
 
 Figure = dict[str, Any]  # plain JSON that plotly.js draws
 
@@ -81,6 +82,65 @@ def curves_figure(run: RunFolder, metric: str) -> Figure | None:
     if len(steps) <= 10:
         figure.update_xaxes(tickvals=steps)
     return _plain(figure) if seen else None
+
+
+def trade_off_figure(run: RunFolder, metric: str, cost: Objective) -> Figure | None:
+    """Return quality against memory or time of prediction, the front apart from the others; None without any."""
+    found = run.result.trade_offs if run.result else None
+    if run.result is None or found is None:
+        return None
+    unit, scale = _unit(cost, found)
+    winner = run.result.best_trial
+    figure = go.Figure(layout=_layout(f"{'memory' if cost == 'memory' else 'time per example'} ({unit})", metric))
+    figure.update_xaxes(tickformat=None)
+    markers = {
+        "delivered": {"symbol": "star", "size": 15, "color": "var(--accent)"},
+        "middle way": {"symbol": "diamond", "size": 11, "color": "var(--second)"},
+        "front": {"symbol": "circle", "size": 9, "color": "var(--accent)"},
+        "beaten by another": {"symbol": "circle-open", "size": 8, "color": "var(--muted)", "line": {"width": 1.5}},
+    }
+    # The front of more than two objectives is no line in the plane.
+    if set(found.objectives) == {"quality", cost}:
+        front = [one for trial in reversed(found.front) if (one := found.of(trial)) is not None]
+        figure.add_scatter(
+            x=[_cost(one, cost) / scale for one in front], y=[one.quality for one in front], mode="lines",
+            line={"shape": "hv", "color": "var(--accent)", "width": 1.5}, hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+    for name, marker in markers.items():
+        drawn = [one for one in found.trials if _part(one, found, winner) == name]
+        if drawn:
+            figure.add_scatter(
+                x=[_cost(one, cost) / scale for one in drawn], y=[one.quality for one in drawn], name=name,
+                mode="markers", marker=marker, text=[_trade_off_hover(run, one) for one in drawn],
+                hovertemplate="%{text}<extra></extra>", cliponaxis=False,
+            )  # fmt: skip
+    return _plain(figure)
+
+
+def _cost(of: TradeOff, cost: Objective) -> float:
+    return float(of.memory_bytes) if cost == "memory" else of.latency_s
+
+
+def _unit(cost: Objective, found: TradeOffs) -> tuple[str, float]:
+    """Return the unit of an axis, and what it is in bytes or seconds."""
+    largest = max(_cost(one, cost) for one in found.trials)
+    if cost == "memory":
+        return ("GiB", GIB) if largest >= GIB // 10 else ("MiB", 1024**2)
+    return ("s", 1.0) if largest >= 1 else ("ms", 1e-3)
+
+
+def _part(of: TradeOff, found: TradeOffs, winner: int) -> str:
+    if of.trial == winner:
+        return "delivered"
+    if of.trial == found.knee:
+        return "middle way"
+    return "front" if of.trial in found.front else "beaten by another"
+
+
+def _trade_off_hover(run: RunFolder, of: TradeOff) -> str:
+    said = f"{number(of.quality)}, {gib(of.memory_bytes)}, {short_duration(of.latency_s)} per example"
+    trial = run.trial(of.trial)
+    return plotly_text(f"trial {of.trial}, {said}") if trial is None else _hover(trial, said)
 
 
 def _add_trials(figure: go.Figure, trials: list[TrialRecord], name: str, marker: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from advisor.candidates import Candidate
 from advisor.catalog.methods import METHODS
 from advisor.spec import GIB
 
@@ -58,6 +59,11 @@ def method_title(slug: str) -> str:
     return METHODS[slug].title if slug in METHODS else slug
 
 
+def base_title(candidate: Candidate) -> str:
+    """Return base model and how its weights are stored, for people."""
+    return candidate.base_model + (f" ({candidate.quantization} weights)" if candidate.quantization else "")
+
+
 def signed(value: float) -> str:
     """Format a difference in a metric with its sign."""
     shown = number(value)
@@ -88,6 +94,11 @@ def duration(seconds: float | None) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min")] if hours else [(minutes, "min"), (rest, "s")]
     return " ".join(f"{count}{NBSP}{unit}" for count, unit in parts if count)
+
+
+def short_duration(seconds: float) -> str:
+    """Format a time that may be a few milliseconds, such as that of one step or one example."""
+    return duration(seconds) if seconds >= 1 else f"{1000 * seconds:.3g}{NBSP}ms"
 
 
 def moment(iso_time: str) -> str:

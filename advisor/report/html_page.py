@@ -20,14 +20,15 @@ from advisor.report.page import Page
 
 def render_html(page: Page) -> str:
     """Return the report as one self-contained HTML document."""
-    scripts = [_plotly(), _template_file("report.js")] if page.charts else [_template_file("report.js")]
+    charts = (*page.trade_off_charts, *page.charts)
+    scripts = [_plotly(), _template_file("report.js")] if charts else [_template_file("report.js")]
     return (
         _environment()
         .get_template("report.html")
         .render(
             page=page,
             forest=forest(page.differences),
-            figures={chart.name: chart.figure for chart in page.charts},
+            figures={chart.name: chart.figure for chart in charts},
             css=Markup(_template_file("report.css")),
             scripts=[Markup(script) for script in scripts],
             script_hashes=[_hash(script) for script in scripts],

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from statistics import fmean
 
-from advisor.report.formatting import duration, interval, listed, metric_title, number, plural, share
+from advisor.report.formatting import base_title, duration, interval, listed, metric_title, number, plural, share
 from advisor.report.run_folder import RunFolder
 from advisor.result import DatasetFacts, Difference, Finals, TuningResult
 from advisor.trial import TrialRecord
@@ -136,13 +136,15 @@ def _search(run: RunFolder, result: TuningResult) -> Iterable[str]:
 
 
 def _scope(run: RunFolder) -> Iterable[str]:
-    bases = sorted({trial.candidate.base_model for trial in run.trials})
+    bases = sorted({base_title(trial.candidate) for trial in run.trials})
     methods = sorted({trial.candidate.method for trial in run.trials})
     if bases:
         yield (
             f"Tried: {plural(len(bases), 'base model')} ({', '.join(bases)}) and {plural(len(methods), 'method')} "
             f"({', '.join(methods)}). Others may do better."
         )
+    if len(bases) > 1 and run.result is not None:
+        yield "The untuned base model in the comparison is the recommended one."
     ranked = run.recommendation.candidates
     if ranked and ranked[0].confidence in ("low", "no evidence"):
         yield f"The confidence in the recommendation is “{ranked[0].confidence}”: see its reasons."

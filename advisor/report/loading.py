@@ -1,10 +1,11 @@
 """Code that loads the saved adapter for the head in question: what a reader copies first.
 
-It needs PEFT and transformers only, and reads one example exactly as training did. Not covered: batches.
+It needs PEFT and transformers only, and reads one example exactly as training did. Not covered: batches; text that
+spells a control token which the tokenizer does not mark as special.
 """
 
 from advisor.candidates import Candidate
-from advisor.catalog.prompts import prompt_of
+from advisor.catalog.prompts import SUFFIX_SHARE, Prompt, prompt_of
 from advisor.catalog.tasks import Head, Task, find_task, head_of
 from advisor.report.run_folder import RunFolder
 
@@ -27,11 +28,22 @@ def loading_code(run: RunFolder, folder: str = "best_adapter") -> str | None:
     if run.result is None or contender is None or contender.candidate is None:
         return None
     labels = {label for facts in run.result.data.values() for label in facts.label_counts}
-    return code_for(find_task(run.result.task), contender.candidate, n_labels=len(labels), folder=folder)
+    task, prompt = find_task(run.result.task), run.result.prompt
+    return code_for(task, contender.candidate, n_labels=len(labels), folder=folder, prompt=prompt)
 
 
-def code_for(task: Task, candidate: Candidate, *, n_labels: int, folder: str) -> str:
-    """Return the code for a task, a candidate and a number of labels (unused by language models)."""
+def code_for(
+    task: Task, candidate: Candidate, *, n_labels: int, folder: str, prompt: Prompt | None = None
+) -> str:
+    """Return the code for a task and a candidate.
+
+    Args:
+        task: What the adapter does.
+        candidate: What was trained.
+        n_labels: Classes; unused by language models.
+        folder: Where the adapter is, as seen from where the code will run.
+        prompt: What a decoder was trained to read; None for the plain template, as in results of earlier versions.
+    """
     head = head_of(task, candidate.architecture)
     full = candidate.method == "full"
     model_class = ("Auto" if full else "AutoPeft") + AUTO_CLASSES[head]
@@ -53,8 +65,9 @@ def code_for(task: Task, candidate: Candidate, *, n_labels: int, folder: str) ->
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "",
     ]
-    use = {"sequence-classification": _classify, "causal-lm": _continue, "seq2seq-lm": _translate}[head]
-    return "\n".join(lines + use(task, candidate))
+    if head == "causal-lm":
+        return "\n".join(lines + _continue(task, candidate, prompt or prompt_of(task)))
+    return "\n".join(lines + (_classify if head == "sequence-classification" else _translate)(task, candidate))
 
 
 def _quantization(candidate: Candidate, head: Head) -> list[str]:
@@ -93,16 +106,33 @@ def _translate(task: Task, candidate: Candidate) -> list[str]:
     ]
 
 
-def _continue(task: Task, candidate: Candidate) -> list[str]:
+def _continue(task: Task, candidate: Candidate, prompt: Prompt) -> list[str]:
     """Return the lines for a decoder: the source in its frame, each part tokenized by itself as in training."""
-    prompt = prompt_of(task)
-    parts = ['tokenizer("")["input_ids"]'] + ([f"ids({prompt.before!r})"] if prompt.before else [])
-    parts += [f"ids(source)[-{candidate.max_seq_length}:]", f"ids({prompt.after!r})"]
-    return [
+    lines = [
         "def ids(text):",
         '    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]',
         "",
-        'source = "..."',
+    ]
+    if prompt.name == "plain":
+        mark = "ids"
+    else:
+        mark = "marks"
+        lines += ["def marks(text):", '    return tokenizer(text, add_special_tokens=False)["input_ids"]', ""]
+    parts = ['tokenizer("")["input_ids"]'] if prompt.starts_text else []
+    parts += [f"{mark}({prompt.before!r})"] if prompt.before else []
+    lines.append('source = "..."')
+    if prompt.between is None:
+        parts.append(f"ids(source)[-{candidate.max_seq_length}:]")
+    else:
+        most = candidate.max_seq_length
+        lines += [
+            'suffix = "..."',
+            f"kept = ids(source)[-({most} - min(len(ids(suffix)), {most // SUFFIX_SHARE})):]",
+        ]
+        parts += ["kept", f"{mark}({prompt.between!r})", f"ids(suffix)[:{most} - len(kept)]"]
+    parts.append(f"{mark}({prompt.after!r})")
+    return [
+        *lines,
         f"prompt = {' + '.join(parts)}",
         f"output = model.generate(torch.tensor([prompt], device=model.device), {_greedy(task)})",
         "print(tokenizer.decode(output[0, len(prompt):], skip_special_tokens=True).strip())",

@@ -12,6 +12,7 @@ from advisor.report.memory import Memory
 from advisor.report.page import Page, Recommended
 from advisor.report.reasons import Citation
 from advisor.report.tables import Fact, Table
+from advisor.report.trade_offs import TradeOffsPart
 
 _ACTIVE = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 # A list item, a rule, or the underline of a heading.
@@ -95,6 +96,7 @@ def _parts(page: Page) -> Iterator[list[str]]:
         escaped(page.stamp),
     ]
     yield _result(page)
+    yield _trade_offs(page.trade_offs)
     yield _asked(page)
     yield ["## What was recommended, and why", *_recommended(page.recommended)]
     yield ["## Memory", *_memory(page.memory)]
@@ -113,6 +115,12 @@ def _result(page: Page) -> list[str]:
         blocks += ["## Load the adapter", *([escaped(page.adapter_note)] if page.adapter_note else [])]
         blocks.append(code_block(page.loading, "python"))
     return blocks
+
+
+def _trade_offs(part: TradeOffsPart | None) -> list[str]:
+    if part is None:
+        return []
+    return ["## Trade-offs", escaped(part.summary), markdown_table(part.table), *map(escaped, part.notes)]
 
 
 def _asked(page: Page) -> list[str]:

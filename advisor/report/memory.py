@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.feasibility.estimate import PARTS, Estimate
-from advisor.report.formatting import NBSP, duration, gib, plural, share
+from advisor.report.formatting import gib, plural, share, short_duration
 from advisor.report.run_folder import RunFolder
 from advisor.report.tables import Column, Row, Table, measured_peak
 from advisor.report.verdict import best_so_far
@@ -158,10 +158,10 @@ def _probe_note(probe: Probe) -> str:
         f"({plural(probe.micro_batch_size, 'example')} at once, {longest}): "
         f"{gib(probe.measured_memory_bytes)} of device memory held by PyTorch, estimate "
         f"{gib(probe.estimated_memory_bytes)} ({probe.basis}), ratio {probe.memory_ratio:.2f}; "
-        f"{_step_duration(probe.measured_step_s)} per optimizer step"
+        f"{short_duration(probe.measured_step_s)} per optimizer step"
     )
     if probe.estimated_step_s is not None and probe.time_ratio is not None:
-        text += f", estimate {_step_duration(probe.estimated_step_s)}, ratio {probe.time_ratio:.2f}"
+        text += f", estimate {short_duration(probe.estimated_step_s)}, ratio {probe.time_ratio:.2f}"
     asked = probe.candidate.micro_batch_size or probe.candidate.batch_size
     if probe.micro_batch_size < asked:
         text += f"; the recommendation asks for {asked:,} examples at once"
@@ -169,8 +169,3 @@ def _probe_note(probe: Probe) -> str:
         f"{text}. The ratio corrected the estimates of all trials: what would not have fitted into "
         f"{gib(probe.available_bytes)} was given a smaller micro-batch or not started."
     )
-
-
-def _step_duration(seconds: float) -> str:
-    """Format the time of one step, which may be a few milliseconds."""
-    return duration(seconds) if seconds >= 1 else f"{1000 * seconds:.3g}{NBSP}ms"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from advisor.catalog.tasks import TASKS
 from advisor.recommendation import Confidence
-from advisor.report.charts import Figure, curves_figure, history_figure
+from advisor.report.charts import Figure, curves_figure, history_figure, trade_off_figure
 from advisor.report.examples import Examples, choose_examples
 from advisor.report.formatting import NONE, duration, gib, listed, method_title, metric_title, moment, number, plural
 from advisor.report.limits import data_warnings, limits
@@ -24,9 +24,11 @@ from advisor.report.tables import (
     rejected_table,
     trials_table,
 )
+from advisor.report.trade_offs import TradeOffsPart, trade_offs_part
 from advisor.report.verdict import Verdict, best_so_far, judge
-from advisor.result import Difference, TuningResult
+from advisor.result import Difference, Plan, TuningResult
 from advisor.spec import Budget
+from advisor.trial import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Page:
     test_seeds: Table | None
     adapter_note: str | None
     loading: str | None
+    trade_offs: TradeOffsPart | None
+    trade_off_charts: tuple[Chart, ...]
     asked: tuple[Fact, ...]
     data: Table | None
     warnings: tuple[str, ...]
@@ -89,6 +93,7 @@ def build_page(run: RunFolder) -> Page:
     result = run.result
     metric = primary_metric(run)
     best = run.trial(result.best_trial) if result else best_so_far(run.trials)
+    trade_offs = trade_offs_part(run)
     return Page(
         task=task_title(run),
         verdict=judge(run),
@@ -99,6 +104,8 @@ def build_page(run: RunFolder) -> Page:
         test_seeds=split_table(result) if result else None,
         adapter_note=adapter_note(result) if result else None,
         loading=loading_code(run),
+        trade_offs=trade_offs,
+        trade_off_charts=_trade_off_charts(run, metric, trade_offs.costs if trade_offs else ()),
         asked=_asked(run, metric),
         data=data_table(result.data) if result else None,
         warnings=(*_recorded_warnings(result), *data_warnings(result.data)) if result else (),
@@ -169,6 +176,9 @@ def _asked(run: RunFolder, metric: str) -> tuple[Fact, ...]:
         if plan.target is not None
         else ""
     )
+    if len(plan.objectives) > 1:
+        costs: list[str] = [one for one in plan.objectives if one != "quality"]
+        facts.insert(2, Fact(name="Weighed against", value=f"{listed(costs)} of prediction"))
     facts.append(Fact(name="Search budget", value=f"{plural(plan.n_trials, 'trial')} at most{limit}{target}"))
     return (*facts, Fact(name="Seeds of the finalists", value=str(plan.final_seeds)))
 
@@ -208,9 +218,17 @@ def _tried(run: RunFolder) -> str:
     rungs = ", ".join(str(step) for step in plan.rung_steps)
     return (
         f"{said} Planned were {plan.n_trials}; the search took {duration(run.result.search_duration_s)}. Points were "
-        f"proposed by {plan.sampler}, each reported at the optimizer steps {rungs}. {plan.pruner} stopped those that "
-        "lay behind the others at a step; when the time is up, trials still under way are stopped too. Both are "
-        f"called pruned.{_packed(run.result)}"
+        f"proposed by {plan.sampler}, each reported at the optimizer steps {rungs}. {_stopping(plan)}"
+        f"{_packed(run.result)}"
+    )
+
+
+def _stopping(plan: Plan) -> str:
+    if len(plan.objectives) > 1:
+        return "Every trial was trained to its end, since its memory and time are known only there."
+    return (
+        f"{plan.pruner} stopped those that lay behind the others at a step; when the time is up, trials still under "
+        "way are stopped too. Both are called pruned."
     )
 
 
@@ -220,6 +238,21 @@ def _packed(result: TuningResult) -> str:
         return ""
     reason = result.packing.reason
     return f" {reason[0].upper()}{reason[1:]}."
+
+
+def _trade_off_charts(run: RunFolder, metric: str, costs: tuple[Objective, ...]) -> tuple[Chart, ...]:
+    names = {"memory": "memory", "latency": "time per example"}
+    return tuple(
+        Chart(
+            name=f"trade-off-{cost}",
+            title=f"{metric_title(metric)} against {names[cost]}",
+            description=f"{metric_title(metric)} on the validation split of every trial that was measured, against the "
+            f"{names[cost]} of prediction; those that no other beats are filled, and the table has their numbers.",
+            figure=figure,
+        )
+        for cost in costs
+        if (figure := trade_off_figure(run, metric, cost)) is not None
+    )
 
 
 def _charts(run: RunFolder, metric: str) -> tuple[Chart, ...]:

@@ -9,6 +9,7 @@ from advisor.candidates import Candidate
 from advisor.recommendation import Recommendation
 from advisor.report.formatting import (
     NONE,
+    base_title,
     duration,
     gib,
     interval,
@@ -203,13 +204,13 @@ def precision_text(candidate: Candidate) -> str:
 def trials_table(run: RunFolder, metric: str) -> Table:
     """Return all trials in the order of their numbers."""
     best = run.result.best_trial if run.result else getattr(best_so_far(run.trials), "number", None)
-    several_bases = len({trial.candidate.base_model for trial in run.trials}) > 1
+    several_bases = len({base_title(trial.candidate) for trial in run.trials}) > 1
     rows = [
         Row(
             cells=(
                 str(trial.number),
                 {"recommendation": "warm\u00a0start", "sampler": "sampler", "retry": "run\u00a0again"}[trial.origin],
-                *((trial.candidate.base_model,) if several_bases else ()),
+                *((base_title(trial.candidate),) if several_bases else ()),
                 trial.candidate.method,
                 settings(_searched(trial, run.trials)),
                 _state(trial),

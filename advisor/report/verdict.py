@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from advisor.report.formatting import interval, listed, method_title, metric_title, number, plural, signed
+from advisor.report.formatting import base_title, interval, listed, method_title, metric_title, number, plural, signed
 from advisor.report.run_folder import RunFolder
 from advisor.result import Difference, TuningResult
 from advisor.trial import TrialRecord
@@ -129,7 +129,7 @@ def _sentence(run: RunFolder, result: TuningResult) -> str:
     trial = run.trial(result.best_trial)
     what = f"Trial {result.best_trial}"
     if trial is not None:
-        what += f" ({method_title(trial.candidate.method)} on {trial.candidate.base_model})"
+        what += f" ({method_title(trial.candidate.method)} on {base_title(trial.candidate)})"
     if best is None:
         return f"{what} was chosen on the validation split and was not evaluated on the test split."
     value = number(best.evaluation.metrics.get(metric))
@@ -163,7 +163,7 @@ def _unfinished(run: RunFolder) -> Verdict:
     else:
         sentence = (
             f"{done} on record; the best so far is trial {best.number} ({method_title(best.candidate.method)} on "
-            f"{best.candidate.base_model}) with {number(best.value)} on the validation split. "
+            f"{base_title(best.candidate)}) with {number(best.value)} on the validation split. "
             "Nothing was evaluated on the test split, so no claim is made."
         )
     return Verdict(

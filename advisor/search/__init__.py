@@ -19,10 +19,10 @@ from advisor.search.interruption import interruptible
 from advisor.search.journal import Journal
 from advisor.search.loop import Search
 from advisor.search.outcome import SearchOutcome, best_of
+from advisor.search.sampling import SAMPLER_NAME
 from advisor.search.settings import StudySettings
 from advisor.search.study import (
     PRUNER_NAME,
-    SAMPLER_NAME,
     check_settings,
     close_study,
     open_study,

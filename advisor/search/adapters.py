@@ -1,7 +1,7 @@
 """Adapters of trials on disk: `trials/<number>/adapter`, only of trials that may still be needed.
 
-A study tries many candidates and a disk is finite: the adapters of the recommendation and of the best trials
-so far stay, the others go.
+A study tries many candidates and a disk is finite: the adapters of the recommendation, of the best trials so far and of
+the front of trade-offs stay, the others go.
 """
 
 import shutil

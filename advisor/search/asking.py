@@ -1,4 +1,4 @@
-"""New trials: from the queue of warm starts, or sampled.
+"""New trials: warm starts and sampled ones in turn.
 
 A sampled trial is drawn in a copy of the study in memory and then written to the study at once. A process that is
 killed leaves all of it or nothing, so a resumed study draws it again from the same history and with the same seed.
@@ -14,9 +14,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
-from advisor.search.distributions import parameters_of, suggest
+from advisor.search.distributions import parameters_of, suggest, suggest_base
+from advisor.search.sampling import make_sampler
 from advisor.search.settings import StudySettings
-from advisor.search.study import make_sampler
 from advisor.search_space import Scalar, candidate_from_choice
 from advisor.trial import TrialSpec
 
@@ -25,22 +25,29 @@ ORIGIN = "origin"  # as in TrialRecord
 WARM_START = "warm_start"  # index into the warm starts
 
 
-def enqueue_warm_starts(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> None:
-    """Queue the first `n_warm_starts` warm starts that are not in the study yet."""
-    there = {trial.user_attrs.get(WARM_START) for trial in study.get_trials(deepcopy=False)}
-    for index, candidate in enumerate(settings.warm_starts[:n_warm_starts]):
-        if index not in there:
-            attributes = {ORIGIN: "recommendation", WARM_START: index}
-            study.enqueue_trial(dict(parameters_of(candidate, settings.space)), user_attrs=attributes)
+def ask(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> optuna.Trial:
+    """Return the next trial, which Optuna then holds as running: a warm start or a sampled one.
 
-
-def ask(study: optuna.Study, settings: StudySettings) -> optuna.Trial:
-    """Return the next trial: the first of the queue, or else a sampled one. Optuna holds it as running."""
+    The first `n_warm_starts` warm starts take turns with sampled trials, the recommendation first: where the
+    recommendation is wrong, its neighbours do not use up the beginning of the budget one after the other.
+    """
     trials = study.get_trials(deepcopy=False)
-    if any(trial.state == TrialState.WAITING for trial in trials):
-        return study.ask()
-    study.add_trial(_sample(trials, settings))
-    return open_trial(study, study.get_trials(deepcopy=False)[-1])
+    if not any(trial.state == TrialState.WAITING for trial in trials):
+        index = _warm_start_due(trials, min(n_warm_starts, len(settings.warm_starts)))
+        if index is None:
+            study.add_trial(_sample(study, trials, settings))
+            return open_trial(study, study.get_trials(deepcopy=False)[-1])
+        attributes = {ORIGIN: "recommendation", WARM_START: index}
+        study.enqueue_trial(dict(parameters_of(settings.warm_starts[index], settings.space)), user_attrs=attributes)
+    return study.ask()
+
+
+def _warm_start_due(trials: Sequence[FrozenTrial], n_warm_starts: int) -> int | None:
+    """Return the warm start whose turn it is, None for a sampled trial."""
+    tried = {trial.user_attrs[WARM_START] for trial in trials if WARM_START in trial.user_attrs}
+    due = next((index for index in range(n_warm_starts) if index not in tried), None)
+    n_sampled = sum(WARM_START not in trial.user_attrs for trial in trials)
+    return due if due is not None and due <= n_sampled else None
 
 
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
@@ -50,25 +57,27 @@ def open_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
 
 
 def spec_of(trial: optuna.Trial, settings: StudySettings) -> TrialSpec:
-    """Return what a trial trains; a trial of the queue gets its parameters here."""
-    method, values = suggest(trial, settings.space)
+    """Return what a trial trains; a warm start gets its parameters here."""
+    base = suggest_base(trial, settings.space)
+    method, values = suggest(trial, settings.space, base)
     warm_start = trial.user_attrs.get(WARM_START)
-    recommended = settings.warm_starts
+    recommended = settings.warm_starts[0] if base is None else base.recommended
     return TrialSpec(
         number=trial.number,
-        candidate=_sampled(recommended[0], method, values) if warm_start is None else recommended[warm_start],
+        candidate=_sampled(recommended, method, values) if warm_start is None else settings.warm_starts[warm_start],
         seed=settings.seed,
         rung_steps=settings.rung_steps,
     )
 
 
-def _sample(trials: Sequence[FrozenTrial], settings: StudySettings) -> FrozenTrial:
+def _sample(study: optuna.Study, trials: Sequence[FrozenTrial], settings: StudySettings) -> FrozenTrial:
     n_sampled = sum(trial.user_attrs.get(ORIGIN) == "sampler" for trial in trials)
     draft = optuna.create_study(
-        storage=InMemoryStorage(), direction="maximize", sampler=make_sampler(settings.seed, n_sampled)
+        storage=InMemoryStorage(), directions=study.directions, sampler=make_sampler(settings.seed, n_sampled)
     )
     draft.add_trials(trials)
-    suggest(drawn := draft.ask(), settings.space)
+    drawn = draft.ask()
+    suggest(drawn, settings.space, suggest_base(drawn, settings.space))
     return create_trial(
         state=TrialState.RUNNING,
         params=drawn.params,

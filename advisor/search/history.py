@@ -11,9 +11,9 @@ from advisor.trials_file import FILE_NAME, read_records
 def history(folder: Path) -> pd.DataFrame:
     """Return the finished trials of a run folder, one row each in the order in which they ended.
 
-    Columns: `number`, `state`, `origin`, `method`, `value` (primary metric, validation split), `rung`, `step`,
-    `train_loss`, `duration_s`, `peak_memory_bytes`, `trainable_params`, `failure`, `started_at`, then one
-    `valid_<metric>` per metric at the last rung and one column per hyperparameter.
+    Columns: `number`, `state`, `origin`, `base_model`, `quantization`, `method`, `value` (primary metric, validation
+    split), `rung`, `step`, `train_loss`, `duration_s`, `peak_memory_bytes`, `trainable_params`, `failure`,
+    `started_at`, then one `valid_<metric>` per metric at the last rung and one column per hyperparameter.
 
     Raises:
         DataError: trials.jsonl is damaged.
@@ -27,6 +27,8 @@ def _row(record: TrialRecord) -> dict[str, object]:
         "number": record.number,
         "state": record.state,
         "origin": record.origin,
+        "base_model": record.candidate.base_model,
+        "quantization": record.candidate.quantization,
         "method": record.candidate.method,
         "value": record.value,
         "rung": last.rung if last else None,

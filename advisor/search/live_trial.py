@@ -1,11 +1,11 @@
 """A trial that is not finished: what the search knows of it, in memory and as it stands on disk."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import optuna
 
-from advisor.trial import RungReport, TrialRecord, TrialSpec, TrialState
+from advisor.trial import Inference, RungReport, TrialFailure, TrialRecord, TrialSpec, TrialState
 
 Origin = Literal["recommendation", "sampler", "retry"]
 
@@ -43,6 +43,7 @@ class LiveTrial:
         told_steps: Steps whose values Optuna has.
         is_undecided: Has its last report not been acted on yet?
         is_placed: Is it in a slot of the runner?
+        inference: What prediction takes, once it has been measured at the end of training.
         since_s: When it last reported, or was placed, by the clock of the search.
     """
 
@@ -56,6 +57,7 @@ class LiveTrial:
     told_steps: set[int] = field(default_factory=set)
     is_undecided: bool = False
     is_placed: bool = False
+    inference: Inference | None = None
     since_s: float = 0.0
 
     @property
@@ -78,6 +80,10 @@ class LiveTrial:
         """Did its last report say that it is over?"""
         return bool(self.reports) and self.reports[-1].failure is not None
 
+    def fail(self, message: str) -> None:
+        """Turn its last report into that of a failure."""
+        self.reports[-1] = replace(self.reports[-1], failure=TrialFailure(kind="error", message=message))
+
     def on_disk(self) -> LiveRecord:
         """Return the trial as it is kept for a later run."""
         return LiveRecord(
@@ -97,4 +103,5 @@ class LiveTrial:
             reports=tuple(self.reports),
             started_at=self.started_at,
             failure=failure,
+            inference=self.inference,
         )

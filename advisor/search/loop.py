@@ -16,17 +16,19 @@ import optuna
 from advisor.errors import AdvisorError, DataError
 from advisor.result import Plan
 from advisor.search.adapters import adapter_folder, remove_others, save_adapter
-from advisor.search.asking import ORIGIN, WARM_START, ask, enqueue_warm_starts, spec_of
+from advisor.search.asking import ORIGIN, WARM_START, ask, spec_of
 from advisor.search.checkpoints import Checkpoints
 from advisor.search.events import Progress, RungReached, SearchEvent, TrialFinished, TrialStarted
 from advisor.search.journal import Journal
 from advisor.search.live_trial import LiveTrial
 from advisor.search.outcome import SearchOutcome, StopReason, best_of, finalists_of, nothing_worked, trial_of
 from advisor.search.pace import Pace
+from advisor.search.pareto import trade_offs
 from advisor.search.reports import checked
 from advisor.search.resume import FAILURE, RUNS, live_trials, reconcile, tell
+from advisor.search.sampling import make_sampler
 from advisor.search.settings import StudySettings
-from advisor.search.study import make_pruner, make_sampler, note_spent, spent_s
+from advisor.search.study import make_pruner, note_spent, spent_s
 from advisor.trial import TrialRecord, TrialRunner, TrialState
 
 # Warm starts take at most this share of the trials: the rest of the space keeps its part of the budget, in case
@@ -89,12 +91,11 @@ class Search:
             AdvisorError: No trial gave a result, or an adapter could not be saved.
             DataError: trials.jsonl and the study do not belong together.
         """
-        reconcile(self._study, self._journal.records)
+        reconcile(self._study, self._journal.records, self._settings.objectives)
         self._remove_needless_adapters()
-        n_warm_starts = max(1, int(self._plan.n_trials * WARM_START_SHARE))
-        enqueue_warm_starts(self._study, self._settings, n_warm_starts)
         self._study.sampler = make_sampler(self._settings.seed, 0)  # points are drawn elsewhere, see `asking`
-        self._study.pruner = make_pruner(min(n_warm_starts, len(self._settings.warm_starts)))
+        n_warm_starts = min(self._n_warm_starts, len(self._settings.warm_starts))
+        self._study.pruner = make_pruner(n_warm_starts, self._settings.objectives)
         self._pick_up()
         while (stopped := self._reason_to_stop()) is None:
             self._fill_slots()
@@ -103,8 +104,18 @@ class Search:
         return self._outcome(stopped)
 
     @property
+    def _n_warm_starts(self) -> int:
+        """How many warm starts are tried at most: at least the recommendation of every base model."""
+        return max(1, len(self._settings.space.bases), int(self._plan.n_trials * WARM_START_SHARE))
+
+    @property
     def _n_finished(self) -> int:
         return len(self._journal.records)
+
+    @property
+    def _has_costs(self) -> bool:
+        """Is there more to look for than quality?"""
+        return len(self._settings.objectives) > 1
 
     @property
     def _under_way(self) -> float:
@@ -162,7 +173,7 @@ class Search:
                 self._decide(live)
 
     def _ask(self) -> LiveTrial:
-        trial = ask(self._study, self._settings)
+        trial = ask(self._study, self._settings, self._n_warm_starts)
         return LiveTrial(
             trial=trial,
             spec=spec_of(trial, self._settings),
@@ -228,12 +239,12 @@ class Search:
             self._finish(live, "failed")
             return
         value = report.metrics[self._settings.metric]
-        if report.step not in live.told_steps:  # a run before may have told it
+        if not self._has_costs and report.step not in live.told_steps:  # a run before may have told it
             live.trial.report(value, report.step)
             live.told_steps.add(report.step)
         if report.step >= live.spec.rung_steps[-1]:
-            self._finish(live, "complete")
-        elif live.trial.should_prune() and not live.is_recommendation:
+            self._complete(live)
+        elif not self._has_costs and live.trial.should_prune() and not live.is_recommendation:
             self._finish(live, "pruned")
         else:
             self._on_event(
@@ -246,11 +257,18 @@ class Search:
                 )
             )
 
+    def _complete(self, live: LiveTrial) -> None:
+        """End a trial that was trained to its end; where memory or time is looked for, it has failed without them."""
+        live.inference = self._runner.measure_inference(live.number)
+        if self._has_costs and live.inference is None:
+            live.fail("memory and time of prediction could not be measured")
+        self._finish(live, "failed" if live.has_failed else "complete")
+
     def _finish(self, live: LiveTrial, state: TrialState, *, keep_adapter: bool = False) -> None:
         record = live.record(state, self._settings.metric)
         records = [*self._journal.records, record]
         is_complete = state == "complete"
-        is_best = is_complete and best_of(records, self._has_adapter) is record
+        is_best = is_complete and best_of(records, self._has_adapter, self._settings.objectives) is record
         if keep_adapter or (is_complete and record.number in self._needed(records, saved=record.number)):
             save_adapter(self._folder, self._runner, record.number)
         if record.failure is not None:
@@ -258,7 +276,7 @@ class Search:
                 live.trial.set_constraint(RUNS, 1.0)
             live.trial.set_user_attr(FAILURE, f"{record.failure.kind}: {record.failure.message}")
         self._journal.append(record)
-        tell(self._study, record)
+        tell(self._study, record, self._journal.records, self._settings.objectives)
         self._free(live)
         self._checkpoints.remove(live.number)
         self._remove_needless_adapters()
@@ -300,21 +318,27 @@ class Search:
             recommended=recommended,
             stopped=stopped,
             duration_s=self._pace.elapsed_s,
-            finalists=finalists_of(records, recommended, self._has_adapter),
+            finalists=finalists_of(records, recommended, self._has_adapter, objectives=self._settings.objectives),
+            trade_offs=trade_offs(records, self._settings.objectives),
         )
 
     def _best(self) -> TrialRecord | None:
-        return best_of(self._journal.records, self._has_adapter)
+        return best_of(self._journal.records, self._has_adapter, self._settings.objectives)
 
     def _has_adapter(self, number: int) -> bool:
         return adapter_folder(self._folder, number).is_dir()
 
     def _needed(self, records: list[TrialRecord], saved: int | None = None) -> set[int]:
         """Return the trials whose adapters are needed after the search, taking that of `saved` as saved."""
+        objectives = self._settings.objectives
         recommended = trial_of(self._settings.warm_starts[0], records)
-        finalists = finalists_of(records, recommended, lambda number: number == saved or self._has_adapter(number))
-        best = best_of(records, self._has_adapter)
-        return {record.number for record in (*finalists, best, recommended) if record is not None}
+        finalists = finalists_of(
+            records, recommended, lambda number: number == saved or self._has_adapter(number), objectives=objectives
+        )
+        best = best_of(records, self._has_adapter, objectives)
+        found = trade_offs(records, objectives)
+        front = found.front if found else ()
+        return {record.number for record in (*finalists, best, recommended) if record is not None} | {*front}
 
     def _remove_needless_adapters(self) -> None:
         remove_others(self._folder, self._needed(self._journal.records))

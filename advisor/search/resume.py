@@ -23,8 +23,9 @@ from advisor.errors import DataError
 from advisor.search.asking import ORIGIN, WARM_START, open_trial, spec_of
 from advisor.search.checkpoints import Round
 from advisor.search.live_trial import LiveTrial
+from advisor.search.pareto import trade_off, values_of
 from advisor.search.settings import StudySettings
-from advisor.trial import TrialRecord
+from advisor.trial import Objective, TrialRecord
 
 # User attributes and constraint of a trial that failed.
 FAILURE = "failure"  # kind and message
@@ -33,8 +34,15 @@ RUNS = "runs"  # constraint: violated (1) by a trial that failed
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
 
 
-def reconcile(study: optuna.Study, records: Sequence[TrialRecord]) -> None:
+def reconcile(
+    study: optuna.Study, records: Sequence[TrialRecord], objectives: Sequence[Objective] = ("quality",)
+) -> None:
     """Tell Optuna what it missed; does nothing when nothing was.
+
+    Args:
+        study: As it was left.
+        records: The finished trials, in the order in which they ended.
+        objectives: Of the study.
 
     Raises:
         DataError: trials.jsonl and the study do not belong together.
@@ -45,16 +53,36 @@ def reconcile(study: optuna.Study, records: Sequence[TrialRecord]) -> None:
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             if trial.number in by_number:
-                tell(study, by_number[trial.number])
+                tell(study, by_number[trial.number], records, objectives)
             elif ORIGIN not in trial.user_attrs:
                 # Half drawn by an earlier version: it is forgotten, and the sampler draws it again.
                 study.tell(trial.number, state=TrialState.FAIL)
 
 
-def tell(study: optuna.Study, record: TrialRecord) -> None:
-    """Tell Optuna how a trial ended."""
-    value = record.value if record.state == "complete" else None
-    study.tell(record.number, value, state=_STATES[record.state])
+def tell(
+    study: optuna.Study, record: TrialRecord, records: Sequence[TrialRecord], objectives: Sequence[Objective]
+) -> None:
+    """Tell Optuna how a trial ended.
+
+    Args:
+        study: It holds the trial as running.
+        record: The trial.
+        records: All finished trials, in the order in which they ended.
+        objectives: Of the study.
+    """
+    study.tell(record.number, _values(record, records, objectives), state=_STATES[record.state])
+
+
+def _values(
+    record: TrialRecord, records: Sequence[TrialRecord], objectives: Sequence[Objective]
+) -> float | list[float] | None:
+    if record.state != "complete":
+        return None
+    if len(objectives) == 1:
+        return record.value
+    found = trade_off(record, records)
+    assert found is not None, "a trial that was not measured has failed"
+    return values_of(found, objectives)
 
 
 def live_trials(

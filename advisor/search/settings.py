@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from advisor.candidates import Candidate
 from advisor.records import to_plain
 from advisor.search_space import SearchSpace
+from advisor.trial import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,13 +15,14 @@ class StudySettings:
 
     Attributes:
         task: Task slug.
-        base_model: Hub id or local folder.
+        base_model: Hub id or local folder; of several that are searched the recommended one.
         metric: Primary metric, maximised on the validation split.
         data: SHA-256 of the file of each split.
         seed: Of data order, initialisation and sampler.
         rung_steps: Optimizer steps at which trials report; the last is the end of training.
         space: What is searched.
         warm_starts: Points tried first; the first is the recommendation.
+        objectives: What is looked for, quality among it, in the order of `OBJECTIVES`.
     """
 
     task: str
@@ -31,6 +33,7 @@ class StudySettings:
     rung_steps: tuple[int, ...]
     space: SearchSpace
     warm_starts: tuple[Candidate, ...]
+    objectives: tuple[Objective, ...] = ("quality",)
 
     def __post_init__(self) -> None:
         if not self.warm_starts:
@@ -51,6 +54,8 @@ def first_difference(old: StudySettings, new: StudySettings) -> str | None:
         before, now = to_plain(getattr(old, field.name)), to_plain(getattr(new, field.name))
         if before == now:
             continue
+        if field.name == "space" and (bases := _different_bases(old, new)):
+            return bases
         name = _NAMES.get(field.name, field.name)
         if field.name == "data":
             splits = [split for split in now if before.get(split) != now[split]]
@@ -59,3 +64,9 @@ def first_difference(old: StudySettings, new: StudySettings) -> str | None:
             return f"the {name} differ" if field.name == "space" else f"the {name} differs"
         return f"{name}: {before} then, {now} now"
     return None
+
+
+def _different_bases(old: StudySettings, new: StudySettings) -> str | None:
+    """Name the base models that are searched where they are not the same ones."""
+    before, now = (", ".join(base.label for base in one.space.bases) or one.base_model for one in (old, new))
+    return None if before == now else f"base models: {before} then, {now} now"

@@ -2,10 +2,7 @@
 
 Choices, with Optuna's own classes throughout:
 
-* `TPESampler`, multivariate over the dimensions of each method (`group`), with a constant liar so that
-  several live trials do not sample the same point. It is built anew for each trial with a seed made from
-  the study's seed and the number of points sampled so far: a resumed study samples what an uninterrupted
-  one would have, and never the same point twice.
+* The sampler: see `advisor.search.sampling`.
 * `MedianPruner` on the rungs: a trial whose best value so far lies under the median of the complete trials
   at the same rung is stopped. Successive halving keeps a better half too, but of the few trials seen so far,
   and from the second trial on: one strong warm start stops nearly everything that comes after it. The median
@@ -13,36 +10,35 @@ Choices, with Optuna's own classes throughout:
   starts alone.
 * Failed trials (out of memory, NaN) are told to Optuna as pruned with a violated constraint `runs`:
   samplers skip trials of state FAIL, and this way the sampler keeps away from what does not run.
+* With several objectives the study has a direction for each and nothing is pruned: what a trial is worth in all of
+  them is known at its end only, and Optuna compares intermediate values of one objective alone.
 """
 
 import sqlite3
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning, OptunaError
-from optuna.pruners import BasePruner, MedianPruner
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.exceptions import OptunaError
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from advisor import durable
 from advisor.errors import AdvisorError, DataError, InputError
 from advisor.records import from_plain, to_plain
+from advisor.search.pareto import directions_of
 from advisor.search.settings import StudySettings, first_difference
+from advisor.trial import Objective
 
 FILE_NAME = "study.db"
 STUDY_NAME = "peft-advisor"
-SAMPLER_NAME = TPESampler.__name__
 PRUNER_NAME = MedianPruner.__name__
+NO_PRUNER_NAME = NopPruner.__name__
 
 N_FREE_TRIALS = 3
-# Optuna's default of ten random points would use up most of a small study.
-N_RANDOM_TRIALS = 6
 
 # https://www.sqlite.org/rescode.html
 _REFUSED = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_LOCKED")
@@ -93,7 +89,8 @@ def check_settings(folder: Path, settings: StudySettings) -> None:
 
 def begin_study(storage: BaseStorage, settings: StudySettings) -> None:
     """Create an empty study with its settings in a storage."""
-    study = optuna.create_study(storage=storage, study_name=STUDY_NAME, direction="maximize")
+    directions = directions_of(settings.objectives)
+    study = optuna.create_study(storage=storage, study_name=STUDY_NAME, directions=directions)
     study.set_user_attr(_SETTINGS, to_plain(settings))
 
 
@@ -121,23 +118,10 @@ def sqlite_storage(path: Path) -> RDBStorage:
     return RDBStorage(f"sqlite:///{FILE_NAME}", engine_kwargs={"creator": connect})
 
 
-def make_sampler(seed: int, n_sampled: int) -> BaseSampler:
-    """Return the sampler of the next trial.
-
-    Args:
-        seed: Of the study.
-        n_sampled: Points that the sampler gave so far.
-    """
-    derived = int(np.random.SeedSequence([seed, n_sampled]).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is experimental since Optuna 2.8
-        return TPESampler(
-            seed=derived, n_startup_trials=N_RANDOM_TRIALS, multivariate=True, group=True, constant_liar=True
-        )
-
-
-def make_pruner(n_warm_starts: int) -> BasePruner:
+def make_pruner(n_warm_starts: int, objectives: Sequence[Objective] = ("quality",)) -> BasePruner:
     """Return the pruner of a study with that many warm starts; see the module's docstring."""
+    if len(objectives) > 1:
+        return NopPruner()
     return MedianPruner(n_startup_trials=n_warm_starts + N_FREE_TRIALS)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from advisor.recommendation import Recommendation
 from advisor.result import TuningResult
+from advisor.spec import QuantizationChoice
+from advisor.trial import OBJECTIVES, Objective
 from advisor.tuning.data import read_data
 from advisor.tuning.folder import check_ours, check_writable, default_folder
 from advisor.tuning.planning import rung_steps
@@ -26,13 +28,15 @@ def tune(
     valid: Path,
     test: Path,
     task: str | None = None,
-    base_model: str | None = None,
+    base_model: str | Sequence[str] | None = None,
+    quantizations: Sequence[QuantizationChoice] = (),
     methods: Sequence[str] = (),
     n_trials: int = DEFAULT_TRIALS,
     time_limit_s: float | None = None,
     gpu_hours: float | None = None,
     target: float | None = None,
     final_seeds: int = DEFAULT_FINAL_SEEDS,
+    objectives: Sequence[Objective] = ("quality",),
     max_steps: int | None = None,
     output: Path | None = None,
     seed: int = 0,
@@ -50,13 +54,18 @@ def tune(
         valid: Data file that decides between trials.
         test: Data file that judges the winner and the baselines, once.
         task: Task slug, such as "clone-detection".
-        base_model: Hub id or local folder; None takes the recommendation's first.
+        base_model: Hub id or local folder, or several, which are searched; None takes the recommendation's first.
+        quantizations: Storages of the base models' weights that are searched, "none" for unquantized; empty for what
+            the recommendation names.
         methods: Only these PEFT methods; empty for all that the recommendation names.
         n_trials: Trials to run at most, over all runs of the study.
         time_limit_s: Seconds for search, finals and final evaluation, None for no limit.
         gpu_hours: The same in hours of all devices together; the smaller of the two limits counts.
         target: Value of the primary metric on the validation split at which the search ends, None for no target.
         final_seeds: Seeds that the best trials are trained with before one is chosen; 1 trains none of them again.
+        objectives: What the search looks for: "quality" (the primary metric, high) and, if wanted, "memory" and
+            "latency" of prediction (low). With several no trial is pruned. The best quality is delivered in any case;
+            the adapters of the front stay in `trials/` of the run folder.
         max_steps: Optimizer steps of a trial at most, None for the recommended number of epochs.
         output: Run folder; None for `studies/<task>-<base model>` in the working directory.
         seed: Of data order, initialisation and sampler.
@@ -76,13 +85,15 @@ def tune(
         valid=valid,
         test=test,
         task=task,
-        base_model=base_model,
+        base_model=base_model if base_model is None or isinstance(base_model, str) else tuple(base_model),
+        quantizations=tuple(quantizations),
         methods=tuple(methods),
         n_trials=n_trials,
         time_limit_s=time_limit_s,
         gpu_hours=gpu_hours,
         target=target,
         final_seeds=final_seeds,
+        objectives=tuple(objectives),
         max_steps=max_steps,
         output=output,
         seed=seed,
@@ -107,7 +118,9 @@ def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -
     began_s = clock()
     start = find_starting_point(request)
     recommended = start.recommended
-    folder = request.output or default_folder(start.task.slug, recommended.base_model)
+    folder = request.output or default_folder(
+        start.task.slug, *(one.base_model for one in start.bases), quantizations=request.quantizations
+    )
     check_writable(folder)
     check_ours(folder)
     data = read_data(request, start.task)
@@ -120,6 +133,7 @@ def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -
         rung_steps=rung_steps(recommended, data.n_examples["train"], request.max_steps),
         space=start.space,
         warm_starts=start.warm_starts,
+        objectives=tuple(one for one in OBJECTIVES if one in request.objectives),
     )
     check_settings(folder, settings)
     return StudyRun(

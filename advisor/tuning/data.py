@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advisor.catalog.tasks import Task
-from advisor.errors import InputError
+from advisor.errors import DataError, InputError
 from advisor.trial import Split
 from advisor.tuning.request import TuningRequest
 
 if TYPE_CHECKING:
-    from advisor.training.examples import ExampleFile
+    from advisor.data.dataset import Code
+    from advisor.data.examples import ExampleFile
+    from advisor.data.findings import DataReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +22,14 @@ class TuningData:
     Attributes:
         files: By split.
         warnings: What is odd about them, one line each.
+        report: All that was found; None where nothing was looked for.
+        codebase: What a code search searches; empty for other tasks.
     """
 
     files: "Mapping[Split, ExampleFile]"
     warnings: tuple[str, ...]
+    report: "DataReport | None" = None
+    codebase: "tuple[Code, ...]" = ()
 
     @property
     def n_examples(self) -> dict[Split, int]:
@@ -32,17 +38,29 @@ class TuningData:
 
 
 def read_data(request: TuningRequest, task: Task) -> TuningData:
-    """Read the three files and check them against each other.
+    """Read the data and check the splits against each other.
 
     Raises:
-        InputError: A file does not exist.
-        DataError: A file cannot be used; the message names it and the rows.
+        InputError: A place does not exist, or a split is missing.
+        DataError: The data cannot be used; the message names the file and the rows.
     """
-    from advisor.training.examples import read_examples
-    from advisor.training.splits import check_splits
+    from advisor.data.dataset import DataRequest, read_dataset, report_on
 
-    for split, path in request.files.items():
-        if not path.exists():
-            raise InputError(f"--{split}: {path} does not exist")
-    files = {split: read_examples(path, task) for split, path in request.files.items()}
-    return TuningData(files=files, warnings=check_splits(files, task))
+    places = {split: path for split, path in request.files.items() if path is not None}
+    dataset = read_dataset(DataRequest(places=places, seed=request.seed), task)
+    missing = [f"--{split}" for split in request.files if split not in dataset.files]
+    if missing:
+        raise InputError(
+            f"{' and '.join(missing)} missing: validation picks the winner and a test file judges it; "
+            "give the files, or --split 80/10/10 to cut one table"
+        )
+    report = report_on(dataset, task)
+    errors = report.messages("error")
+    if errors:
+        raise DataError(errors[0] if len(errors) == 1 else f"{errors[0]} (and {len(errors) - 1} more errors)")
+    return TuningData(
+        files=dataset.files,
+        warnings=(*dataset.changes, *report.messages("warning")),
+        report=report,
+        codebase=dataset.codebase,
+    )

@@ -17,6 +17,7 @@ class Planned:
     Attributes:
         folder: Where the run goes.
         task: Title of the task.
+        bases: Base models searched, with their quantization where it differs; empty for the recommended one alone.
         methods: PEFT methods searched.
         recommended: First trial.
         n_examples: Examples by split.
@@ -41,6 +42,7 @@ class Planned:
     memory_bytes: int | None = None
     memory_basis: str = ""
     expected_s: float | None = None
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

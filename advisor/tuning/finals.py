@@ -126,7 +126,7 @@ class FinalTraining:
             AdvisorError: An adapter could not be saved.
         """
         remove_runs_of_others(self._folder, {record.number for record in self._finalists})
-        wanted = ((record, seed) for seed in self._seeds[1:] for record in self._finalists)
+        wanted = ((record, seed) for seed in self._seeds[1:] for record in _by_base_model(self._finalists))
         return self._train([run for run in wanted if (run[0].number, run[1]) not in self.runs])
 
     def restore(self, records: Sequence[TrialRecord], seeds: Sequence[int]) -> Stopped:
@@ -244,5 +244,14 @@ class FinalTraining:
         del self._live[number]
 
 
-def _duration_s(record: TrialRecord) -> float:
-    return record.reports[-1].duration_s if record.reports else 0.0
+def _by_base_model(finalists: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return those of one base model one after the other: it is loaded once a seed, and they can share passes.
+
+    A seed counts when all finalists were trained with it, so that their order decides nothing.
+    """
+
+    def base(record: TrialRecord) -> tuple[str, str | None]:
+        return record.candidate.base_model, record.candidate.quantization
+
+    bases = [base(record) for record in finalists]
+    return sorted(finalists, key=lambda record: bases.index(base(record)))

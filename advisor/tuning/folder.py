@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,22 @@ _BEFORE_STUDY = {
 }  # fmt: skip
 
 
-def default_folder(task: str, base_model: str) -> Path:
-    """Return `studies/<task>-<base model's own name>`: the same for the same request, so that it is continued."""
+def default_folder(task: str, *base_models: str, quantizations: Sequence[str] = ()) -> Path:
+    """Return where a study goes: the same for the same request, so that it is continued.
+
+    It is `studies/<task>-<base model's own name>`. Of several base models the first two stand in the name and the
+    number of the others, then the storages of their weights that were asked for.
+    """
+    different = list(dict.fromkeys(base_models))
+    names = [_own_name(one) for one in different[:2]]
+    names += [f"{len(different) - 2}-more"] if len(different) > 2 else []
+    names += dict.fromkeys("unquantized" if one == "none" else one for one in quantizations)
+    return Path(STUDIES) / f"{task}-{'-'.join(names)}"
+
+
+def _own_name(base_model: str) -> str:
     name = Path(base_model).resolve().name if Path(base_model).is_dir() else base_model.rsplit("/", 1)[-1]
-    return Path(STUDIES) / f"{task}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.').lower() or 'model'}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.").lower() or "model"
 
 
 def check_writable(folder: Path) -> None:

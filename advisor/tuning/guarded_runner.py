@@ -5,7 +5,7 @@ from pathlib import Path
 
 from advisor.candidates import Candidate
 from advisor.spec import GIB
-from advisor.trial import Evaluation, RungReport, Split, TrialFailure, TrialRunner, TrialSpec
+from advisor.trial import Evaluation, Inference, RungReport, Split, TrialFailure, TrialRunner, TrialSpec
 from advisor.tuning.probe import CorrectedEstimates
 
 
@@ -51,6 +51,10 @@ class GuardedRunner:
     def checkpoint(self, number: int, folder: Path) -> None:
         """See `TrialRunner`."""
         self._runner.checkpoint(number, folder)
+
+    def measure_inference(self, number: int) -> Inference | None:
+        """See `TrialRunner`."""
+        return self._runner.measure_inference(number)
 
     def save(self, number: int, folder: Path) -> None:
         """See `TrialRunner`."""

@@ -136,8 +136,8 @@ def _gpu(device: str) -> Gpu | None:
 class CorrectedEstimates:
     """Estimates of the study's candidates, multiplied by what the probe showed.
 
-    One ratio stands for all of them: they share base model, precision and data. It says less about a method whose
-    memory is made up differently.
+    One ratio stands for all of them: they share precision and data, and the base model unless several are searched. It
+    says less about a method, or another base model, whose memory is made up differently.
 
     Attributes:
         probe: Measured and estimated memory of the recommendation.
@@ -173,9 +173,15 @@ class CorrectedEstimates:
         return size
 
     def _step(self, candidate: Candidate, micro_batch_size: int) -> Step:
-        """Return the longest step: as long as the data, where the candidate reads as much of them as the probe did."""
+        """Return the longest step: as long as the data, where the candidate reads as much of them as the probe did.
+
+        Another base model has another tokenizer: there it is as long as can be.
+        """
+        probed, head = self.probe.candidate, head_of(self.task, candidate.architecture)
+        is_same_base = candidate.base_model == probed.base_model
         source, target = self.probe.source_tokens, self.probe.target_tokens
-        if candidate.max_seq_length != self.probe.candidate.max_seq_length:
-            head = head_of(self.task, candidate.architecture)
+        if not (is_same_base and candidate.max_seq_length == probed.max_seq_length):
             source = candidate.max_seq_length + (self.task.max_target_length if head == "causal-lm" else 0)
+        if not is_same_base:
+            target = self.task.max_target_length if head == "seq2seq-lm" else 0
         return Step(batch_size=micro_batch_size, source_tokens=source, target_tokens=target)

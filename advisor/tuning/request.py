@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from advisor.catalog.tasks import find_task
 from advisor.errors import InputError
 from advisor.recommendation import Recommendation
-from advisor.trial import Split
+from advisor.spec import QuantizationChoice
+from advisor.trial import OBJECTIVES, Objective, Split
 
 DEFAULT_TRIALS = 20
 DEFAULT_FINAL_SEEDS = 3
@@ -24,13 +26,17 @@ class TuningRequest:
         test: Data file that judges the winner and the baselines, once.
         recommendation: File of `recommend --json`, or the record itself; None when `task` is given.
         task: Task slug; None when `recommendation` is given.
-        base_model: Only this base model (hub id or local folder); None leaves it to the recommendation.
+        base_model: Only this base model (hub id or local folder), or these, which are then searched; None leaves it to
+            the recommendation. One that a given recommendation does not hold is recommended for within its budget.
+        quantizations: Storages of the base models' weights that are searched, "none" for unquantized; empty leaves it
+            to the recommendation.
         methods: Only these PEFT methods; empty for all that the recommendation names.
         n_trials: Trials to run at most, over all runs of the study.
         time_limit_s: Seconds for search, finals and final evaluation, None for no limit.
         gpu_hours: The same in hours of all devices together; the smaller of the two limits counts.
         target: Value of the primary metric on the validation split at which the search ends, None for no target.
         final_seeds: Seeds that the best trials are trained with before one is chosen; 1 trains none of them again.
+        objectives: What the search looks for, quality among it. The best quality is delivered in any case.
         max_steps: Optimizer steps of a trial at most, None for the recommended number of epochs.
         output: Run folder; None for `studies/<task>-<base model>` in the working directory.
         seed: Of data order, initialisation and sampler.
@@ -44,13 +50,15 @@ class TuningRequest:
     test: Path | None
     recommendation: Path | Recommendation | None = None
     task: str | None = None
-    base_model: str | None = None
+    base_model: str | tuple[str, ...] | None = None
+    quantizations: tuple[QuantizationChoice, ...] = ()
     methods: tuple[str, ...] = ()
     n_trials: int = DEFAULT_TRIALS
     time_limit_s: float | None = None
     gpu_hours: float | None = None
     target: float | None = None
     final_seeds: int = DEFAULT_FINAL_SEEDS
+    objectives: tuple[Objective, ...] = ("quality",)
     max_steps: int | None = None
     output: Path | None = None
     seed: int = 0
@@ -67,6 +75,9 @@ class TuningRequest:
         """
         self._check_source()
         self._check_files()
+        self._check_objectives()
+        if unknown := [one for one in self.quantizations if one not in get_args(QuantizationChoice)]:
+            raise InputError(f"--quantization: {unknown[0]} is not one of {', '.join(get_args(QuantizationChoice))}")
         for option, value, low in (
             ("--trials", self.n_trials, 1),
             ("--max-steps", self.max_steps, 1),
@@ -85,6 +96,13 @@ class TuningRequest:
             raise InputError(f"--seed: {self.seed} is not between 0 and {2**32 - 1}")
 
     @property
+    def base_models(self) -> tuple[str, ...]:
+        """The base models that are asked for; empty leaves it to the recommendation."""
+        if self.base_model is None:
+            return ()
+        return (self.base_model,) if isinstance(self.base_model, str) else self.base_model
+
+    @property
     def limit_s(self) -> float | None:
         """Seconds for everything by whichever limit is the smaller, None for no limit."""
         by_hours_s = None if self.gpu_hours is None else self.gpu_hours * 3600 / N_DEVICES
@@ -97,13 +115,21 @@ class TuningRequest:
 
     def _check_source(self) -> None:
         if self.recommendation is not None:
-            for option, value in (("--task", self.task), ("--model", self.base_model)):
-                if value is not None:
-                    raise InputError(f"{option} and a recommendation file exclude each other: the file names both")
+            if self.task is not None:
+                raise InputError("--task and a recommendation file exclude each other: the file names the task")
         elif self.task is None:
             raise InputError("nothing to tune: give a file of `recommend --json`, or --task (and --model), or --demo")
         elif not find_task(self.task).tunable:
             raise InputError(f"--task: {self.task} cannot be tuned yet; see `peft-advisor evidence --tasks`")
+
+    def _check_objectives(self) -> None:
+        if unknown := [one for one in self.objectives if one not in OBJECTIVES]:
+            raise InputError(f"--objective: {unknown[0]} is not one of {', '.join(OBJECTIVES)}")
+        if "quality" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise InputError(
+                f"--objective: {', '.join(self.objectives) or 'none'} given; name quality and, each once, what it is "
+                "to be weighed against (memory, latency)"
+            )
 
     def _check_files(self) -> None:
         named = {"train": self.train, "valid": self.valid, "test": self.test}

@@ -1,5 +1,10 @@
-"""What the search starts from: the recommendation, restricted to the methods that the user wants."""
+"""What the search starts from: the recommendation, restricted to the methods that the user wants.
 
+Several base models, or storages of their weights, are each recommended for (`advisor.recommendation.several`); those
+that a given recommendation holds are taken as they stand there.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from advisor import records
@@ -7,8 +12,9 @@ from advisor.candidates import Candidate
 from advisor.catalog.methods import resolve_method
 from advisor.catalog.tasks import Task, find_task
 from advisor.errors import InputError
-from advisor.recommendation import Recommendation, recommend
-from advisor.search_space import SearchSpace, search_space, warm_starts
+from advisor.recommendation import RankedCandidate, Recommendation, recommend
+from advisor.recommendation.several import WantedBase, recommend_each
+from advisor.search_space import SearchSpace, joint_search_space, search_space, warm_starts
 from advisor.spec import Budget, CodeTask
 from advisor.tuning.request import TuningRequest
 
@@ -37,6 +43,11 @@ class StartingPoint:
         """The candidate that the recommendation ranks first."""
         return self.warm_starts[0]
 
+    @property
+    def bases(self) -> tuple[Candidate, ...]:
+        """The best candidate of every base model that is searched, the recommended one first."""
+        return tuple(base.recommended for base in self.space.bases) or (self.recommended,)
+
 
 def find_starting_point(request: TuningRequest) -> StartingPoint:
     """Read or make the recommendation of a request.
@@ -45,53 +56,88 @@ def find_starting_point(request: TuningRequest) -> StartingPoint:
         InputError: The recommendation is for a task that cannot be tuned, or holds none of the wanted methods.
         DataError: The recommendation file is broken.
         UnknownNameError: No such task, method or base model.
-        InfeasibleBudgetError: Nothing fits.
+        InfeasibleBudgetError: Nothing fits, or one of several base models does not.
     """
-    recommendation = _restricted(_recommendation(request), request.methods)
+    names_bases = len(request.base_models) > 1 or bool(request.quantizations)
+    if names_bases or (request.recommendation is not None and request.base_models):
+        recommendation = _recommendation_for_each(request)
+    else:
+        recommendation = _restricted(_recommendation(request), request.methods)
     task = find_task(recommendation.task)
     if not task.tunable:
         raise InputError(f"{task.slug} cannot be tuned yet; see `peft-advisor evidence --tasks`")
-    base_model = recommendation.candidates[0].base_model
-    space = search_space(recommendation, base_model)
+    space = joint_search_space(recommendation) if names_bases else search_space(recommendation)
     return StartingPoint(
         recommendation=recommendation, task=task, space=space, warm_starts=warm_starts(recommendation, space)
     )
 
 
 def _recommendation(request: TuningRequest) -> Recommendation:
-    given = request.recommendation
-    if isinstance(given, Recommendation):
-        return given
+    given = _given(request)
     if given is not None:
-        return records.read(Recommendation, given)
+        return given
     assert request.task is not None
-    # `recommend` takes one method; with several, those that were not asked for are left out below.
+    return recommend(replace(_asked(request, request.task, Budget()), base_model=next(iter(request.base_models), None)))
+
+
+def _recommendation_for_each(request: TuningRequest) -> Recommendation:
+    """Return one recommendation for all base models and storages that are named, restricted to the wanted methods."""
+    given = _given(request)
+    task = request.task if given is None else given.task
+    assert task is not None
+    spec = _asked(request, task, Budget() if given is None else given.budget)
+    stored = request.quantizations or (None,)
+    names = request.base_models
+    if not names:
+        first = recommend(replace(spec, quantization=stored[0])) if given is None else given
+        names = tuple(line.base_model for line in first.candidates[:1])
+    wanted = [WantedBase(base_model=name, quantization=one) for name in names for one in stored]
+    lines = () if given is None else _of_methods(given.candidates, request.methods)
+    found = recommend_each(spec, wanted, lines)
+    kept = _restricted(found, request.methods)
+    left = {(line.base_model, line.quantization) for line in kept.candidates}
+    for line in found.candidates:
+        if (line.base_model, line.quantization) not in left:
+            where = f"{line.base_model} ({line.quantization or 'not quantized'})"
+            raise InputError(f"--method: {', '.join(request.methods)} cannot be searched on {where}; leave it out")
+    return kept
+
+
+def _given(request: TuningRequest) -> Recommendation | None:
+    given = request.recommendation
+    return records.read(Recommendation, given) if given is not None and not isinstance(given, Recommendation) else given
+
+
+def _asked(request: TuningRequest, task: str, budget: Budget) -> CodeTask:
+    # `recommend` takes one method; with several, those that were not asked for are left out afterwards.
     several = len(request.methods) > 1
-    return recommend(
-        CodeTask(
-            task=request.task,
-            budget=Budget(),
-            base_model=request.base_model,
-            method=None if several or not request.methods else request.methods[0],
-            top=_MOST_CANDIDATES if several else _CANDIDATES,
-        )
+    return CodeTask(
+        task=task,
+        budget=budget,
+        method=None if several or not request.methods else request.methods[0],
+        top=_MOST_CANDIDATES if several else _CANDIDATES,
     )
 
 
 def _restricted(recommendation: Recommendation, methods: tuple[str, ...]) -> Recommendation:
-    wanted = [resolve_method(name) for name in methods]
-    kept = [
-        line
-        for line in recommendation.candidates
-        if not wanted
-        or any(
-            line.method == method.slug and quantization in (None, line.quantization) for method, quantization in wanted
-        )
-    ]
+    kept = _of_methods(recommendation.candidates, methods)
     if not kept:
         offered = sorted({line.method for line in recommendation.candidates})
         said = f"the recommendation holds {', '.join(offered)}" if offered else "the recommendation holds no candidate"
         raise InputError(f"--method: {', '.join(methods) or 'any'} cannot be searched; {said}")
     return replace(
         recommendation, candidates=tuple(replace(line, rank=rank) for rank, line in enumerate(kept, start=1))
+    )
+
+
+def _of_methods(lines: Sequence[RankedCandidate], methods: Sequence[str]) -> tuple[RankedCandidate, ...]:
+    """Return the lines with a method of these names, all lines when there are none; "qlora" is LoRA on 4 bits."""
+    wanted = [resolve_method(name) for name in methods]
+    return tuple(
+        line
+        for line in lines
+        if not wanted
+        or any(
+            line.method == method.slug and quantization in (None, line.quantization) for method, quantization in wanted
+        )
     )

@@ -109,22 +109,28 @@ class StudyRun:
             max_eval_examples=MAX_GENERATED if self.start.task.kind == "generative" else None,
             cache=TokenCache(default_folder()),
         )
-        runner.data.base_model(self.start.recommended)  # what cannot be loaded shows now, before any file is written
+        # What cannot be loaded shows now, before any file is written. The recommended one is wanted first, so it is
+        # loaded last.
+        for candidate in reversed(self.start.bases):
+            runner.data.base_model(candidate)
         return runner
 
     def _plan(self, device: str) -> Plan:
         from advisor.search import PRUNER_NAME, SAMPLER_NAME
+        from advisor.search.study import NO_PRUNER_NAME
 
+        objectives = self.settings.objectives
         return Plan(
             n_trials=self.request.n_trials,
             time_limit_s=self.request.limit_s,
             rung_steps=self.settings.rung_steps,
             sampler=SAMPLER_NAME,
-            pruner=PRUNER_NAME,
+            pruner=PRUNER_NAME if len(objectives) == 1 else NO_PRUNER_NAME,
             device=device,
             primary_metric=self.settings.metric,
             target=self.request.target,
             final_seeds=self.request.final_seeds,
+            objectives=objectives,
         )
 
     def _announcement(self, plan: Plan, finished: Sequence[TrialRecord], slots: int) -> Planned:
@@ -136,6 +142,7 @@ class StudyRun:
         return Planned(
             folder=self.folder,
             task=self.start.task.title,
+            bases=tuple(base.label for base in self.start.space.bases),
             methods=tuple(part.method for part in self.start.space.methods),
             recommended=self.start.recommended,
             n_examples=self.data.n_examples,
@@ -168,17 +175,15 @@ class StudyRun:
         baselines = contest.baselines(self.start.recommended)
         estimate = estimator_for(self.start.task, runner.device)
         probe = find_probe(self.folder, runner, self.start.recommended, estimate, on_event)
-        guarded = (
-            runner
-            if probe is None
-            else GuardedRunner(runner, CorrectedEstimates(probe=probe, task=self.start.task, estimate=estimate))
-        )
+        estimates = None if probe is None else CorrectedEstimates(probe=probe, task=self.start.task, estimate=estimate)
+        guarded = runner if estimates is None else GuardedRunner(runner, estimates)
         packing = find_packing(
             self.folder,
             runner,
             self.start.recommended,
             asked=self.request.pack,
             n_trials=plan.n_trials,
+            estimates=estimates,
             on_event=on_event,
         )
         runner.slots = packing.size
@@ -271,7 +276,12 @@ class StudyRun:
         from advisor.search.outcome import finalists_of, trial_of
 
         recommended = trial_of(self.start.recommended, trials)
-        return finalists_of(trials, recommended, lambda number: adapter_folder(self.folder, number).is_dir())
+        return finalists_of(
+            trials,
+            recommended,
+            lambda number: adapter_folder(self.folder, number).is_dir(),
+            objectives=self.settings.objectives,
+        )
 
     def _result(
         self,
@@ -317,6 +327,7 @@ class StudyRun:
             finished_at=datetime.fromtimestamp(self.clock(), tz=UTC).isoformat(timespec="seconds"),
             finals=finals,
             n_trials_finished=len(outcome.records),
+            trade_offs=outcome.trade_offs,
         )
 
     def _write(self, result: TuningResult) -> None:

@@ -17,7 +17,7 @@ from tempfile import gettempdir
 
 from advisor.candidates import Candidate
 from advisor.catalog.dimensions import Scalar
-from advisor.training.examples import read_examples
+from advisor.data.examples import read_examples
 from advisor.training.runner import DeviceRunner
 from advisor.trial import RungReport, TrialSpec
 from studies.search_quality.problem import Problem, draw, params, problem, write_data

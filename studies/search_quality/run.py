@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from advisor.search import loop
+from advisor.search import loop, sampling
 from advisor.search import study as study_settings
 from studies.gpu.entry import machine
 from studies.search_quality.problem import Problem, params, problem
@@ -153,7 +153,7 @@ def changed(changes: Mapping[str, float]) -> Iterator[None]:
     """Give settings of the search other values: `N_RANDOM_TRIALS`, `N_FREE_TRIALS`, `WARM_START_SHARE`."""
     with ExitStack() as stack:
         for name, number in changes.items():
-            module = loop if hasattr(loop, name) else study_settings
+            module = next(one for one in (loop, sampling, study_settings) if hasattr(one, name))
             stack.enter_context(patch.object(module, name, type(getattr(module, name))(number)))
         yield
 

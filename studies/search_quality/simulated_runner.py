@@ -10,7 +10,7 @@ from advisor.candidates import Candidate
 from advisor.errors import DataError, InputError
 from advisor.records import to_plain
 from advisor.search_space import SearchSpace
-from advisor.trial import Evaluation, RungReport, Split, TrialSpec
+from advisor.trial import Evaluation, Inference, RungReport, Split, TrialSpec
 from studies.search_quality.surrogate import Point
 
 # (point, seed) -> step -> value
@@ -77,6 +77,10 @@ class SimulatedRunner:
         part.mkdir()
         (part / "trial.json").write_text(json.dumps({"candidate": to_plain(live.spec.candidate), "rung": live.rung}))
         durable.put_in_place(part, folder)
+
+    def measure_inference(self, number: int) -> Inference | None:
+        """Return nothing: the table knows neither memory nor time."""
+        return None
 
     def save(self, number: int, folder: Path) -> None:
         """Write the metric of a live trial in the place of an adapter."""

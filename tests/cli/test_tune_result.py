@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from advisor.cli.tune_result import show_result
-from tests.report.fixtures import run_folder, seeded_result, write_run
+from tests.report.fixtures import run_folder, seeded_result, weighed_run, write_run
 
 
 def test_the_result_begins_with_the_verdict_and_ends_with_code_that_loads_the_adapter(tmp_path, capsys):
@@ -54,3 +54,19 @@ def test_a_search_that_reached_its_target_says_so(tmp_path, capsys):
     assert run.result is not None
     show_result(write_run(tmp_path / "run", replace(run, result=replace(run.result, stopped="target"))))
     assert "the target was reached." in capsys.readouterr().out
+
+
+def test_trade_offs_are_printed_with_what_each_gives_and_takes(tmp_path, capsys):
+    show_result(write_run(tmp_path / "run", weighed_run()))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    (summary,) = [line for line in lines if line.startswith("Of 4 trials that were measured")]
+    assert "Trial 9 is delivered, for its quality. Trial 0 is the middle way" in summary
+    assert (
+        "0 LoRA (middle way) 0.812 0.812 0.39 GiB 3 ms merged "
+        "gets 20 % less memory and 25 % less time; accepts 0.058 less F1"
+    ) in lines
+
+
+def test_without_a_choice_no_trade_off_is_printed(tmp_path, capsys):
+    show_result(write_run(tmp_path / "run"))
+    assert "delivered" not in capsys.readouterr().out

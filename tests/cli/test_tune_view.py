@@ -264,3 +264,21 @@ def test_ctrl_c_leaves_word_that_nothing_finished_is_lost():
     with pytest.raises(KeyboardInterrupt), TuneView(Console(file=file)):
         raise KeyboardInterrupt
     assert "the same command again goes on from there" in file.getvalue()
+
+
+WEIGHED = replace(PLANNED, plan=replace(PLANNED.plan, objectives=("quality", "memory", "latency"), pruner="NopPruner"))
+COMPLETE = replace(RECORD, state="complete", inference=fixtures.inference(500, 4.0))
+
+
+def test_a_plan_with_several_objectives_names_them_and_says_that_nothing_is_pruned():
+    text = shown(WEIGHED)
+    assert "Objectives  F1, weighed against memory and latency of prediction\n" in text
+    assert "Decided by  TPESampler of Optuna; every trial is trained to its end\n" in text
+    assert "Objectives" not in shown(PLANNED)
+
+
+def test_what_prediction_takes_is_told_of_a_trial_where_it_is_an_objective():
+    finished = TrialFinished(record=COMPLETE, is_best=False, progress=PROGRESS)
+    line = shown(WEIGHED, finished).splitlines()[-1]
+    assert "complete at step 5, F1 0.500, 0.49 GiB, 4 ms per example (best 0.750)" in line
+    assert "per example" not in shown(PLANNED, finished)

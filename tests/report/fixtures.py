@@ -25,7 +25,18 @@ from advisor.result import (
     TuningResult,
 )
 from advisor.spec import Architecture, Budget
-from advisor.trial import Evaluation, Prediction, RungReport, TrialFailure, TrialRecord, TrialState
+from advisor.trial import (
+    Evaluation,
+    Inference,
+    Objective,
+    Prediction,
+    RungReport,
+    TradeOff,
+    TradeOffs,
+    TrialFailure,
+    TrialRecord,
+    TrialState,
+)
 
 MIB = 1024**2
 RUNGS = (20, 60, 180)
@@ -257,6 +268,39 @@ def seeded_result() -> TuningResult:
         one, plan=replace(one.plan, final_seeds=3), contenders=rows, differences=differences, finals=finals(),
         n_trials_finished=14,
     )  # fmt: skip
+
+
+def inference(memory_mib: float, latency_ms: float, form: Literal["merged", "adapter"] = "merged") -> Inference:
+    """Return what prediction takes."""
+    return Inference(
+        latency_s=latency_ms / 1000, memory_bytes=round(memory_mib * MIB), memory_basis="estimated", form=form,
+        computation=f"{memory_mib} {latency_ms}", n_examples=24, batch_size=8,
+    )  # fmt: skip
+
+
+def weighed_run(objectives: tuple[Objective, ...] = ("quality", "memory", "latency"), **changes: object) -> RunFolder:
+    """Return a run whose trial 9 is delivered; trials 0 and 1 take less, trial 6 is beaten by trial 0.
+
+    Args:
+        objectives: What the search looked for; the front is over all three.
+        changes: Fields of the result.
+    """
+    taken = {9: inference(500, 4.0), 0: inference(400, 3.0), 1: inference(300, 2.0, "adapter"), 6: inference(450, 4.0)}
+    run = tuple(replace(one, inference=taken.get(one.number)) for one in trials())
+    measured = tuple(
+        TradeOff(
+            trial=one.number, quality=one.value or 0.0, memory_bytes=one.inference.memory_bytes,
+            latency_s=one.inference.latency_s,
+        )
+        for one in run if one.inference is not None
+    )  # fmt: skip
+    done = seeded_result()
+    weighed = replace(
+        done,
+        plan=replace(done.plan, objectives=objectives),
+        trade_offs=TradeOffs(objectives=("quality", "memory", "latency"), trials=measured, front=(9, 0, 1), knee=0),
+    )
+    return run_folder(trials=run, result=replace(weighed, **changes))  # type: ignore[arg-type]
 
 
 def predictions(right_every: int) -> tuple[Prediction, ...]:

@@ -1,8 +1,11 @@
 """The interactive charts as data."""
 
 import json
+from dataclasses import replace
 
-from advisor.report.charts import curves_figure, history_figure, plotly_text
+import pytest
+
+from advisor.report.charts import curves_figure, history_figure, plotly_text, trade_off_figure
 from advisor.trial import TrialFailure
 from tests.report import fixtures
 
@@ -57,3 +60,43 @@ def test_text_from_outside_is_no_markup_for_plotly():
     trials = (fixtures.trial(0, (0.5,)), fixtures.trial(1, (0.5,), state="failed", failure=failure))
     (hover,) = traces(history_figure(fixtures.run_folder(trials=trials), "f1"))["failed"]["text"]
     assert "&lt;b&gt;bold&lt;/b&gt;" in hover
+
+
+def trade_off(cost, run=None):
+    figure = trade_off_figure(run or fixtures.weighed_run(), "f1", cost)
+    assert figure is not None
+    return figure, {trace["name"]: trace for trace in figure["data"] if "name" in trace}
+
+
+def test_quality_stands_against_what_prediction_takes_with_the_front_apart():
+    figure, traces = trade_off("memory")
+    assert set(traces) == {"delivered", "middle way", "front", "beaten by another"}
+    assert list(traces["delivered"]["x"]) == [500 / 1024]
+    assert list(traces["front"]["x"]) == [300 / 1024]
+    assert list(traces["front"]["y"]) == [0.731]
+    assert list(traces["beaten by another"]["x"]) == [450 / 1024]
+    assert figure["layout"]["xaxis"]["title"]["text"] == "memory (GiB)"
+    assert "tickformat" not in {k: v for k, v in figure["layout"]["xaxis"].items() if v is not None}
+    json.dumps(figure, allow_nan=False)
+
+
+def test_short_times_are_drawn_in_milliseconds_and_the_hover_tells_all():
+    figure, traces = trade_off("latency")
+    assert figure["layout"]["xaxis"]["title"]["text"] == "time per example (ms)"
+    assert list(traces["middle way"]["x"]) == [pytest.approx(3.0)]
+    assert "trial 0, 0.812, 0.39\u00a0GiB, 3\u00a0ms per example" in traces["middle way"]["text"][0]
+
+
+def test_a_front_of_two_objectives_is_a_line_and_one_of_three_is_not():
+    assert all(trace["mode"] == "markers" for trace in trade_off("memory")[0]["data"])
+    run = fixtures.weighed_run()
+    assert run.result is not None
+    two = replace(run.result.trade_offs, objectives=("quality", "memory"))
+    line = trade_off("memory", fixtures.weighed_run(trade_offs=two))[0]["data"][0]
+    assert (line["mode"], line["line"]["shape"]) == ("lines", "hv")
+    assert list(line["y"]) == sorted(line["y"])
+
+
+def test_without_measurements_there_is_no_chart_of_trade_offs():
+    assert trade_off_figure(fixtures.run_folder(), "f1", "memory") is None
+    assert trade_off_figure(fixtures.run_folder(result=None), "f1", "memory") is None

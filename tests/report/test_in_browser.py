@@ -56,6 +56,16 @@ def test_charts_follow_when_the_scheme_changes(browser, report):
     assert browser.run("return getComputedStyle(document.querySelector('.xtick text')).fill") != before
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_trade_offs_are_drawn_and_the_page_stays_as_narrow_as_a_phone(browser, tmp_path, dark):
+    html, _ = write_report(fixtures.write_run(tmp_path, fixtures.weighed_run()))
+    assert opened(browser, html, dark=dark, width=320) == ([], [html.as_uri()])
+    assert browser.run("return document.querySelectorAll('[data-figure^=trade-off] .plot-container').length") == 2
+    drawn = browser.run("return document.querySelectorAll('[data-figure=trade-off-memory] .points path').length")
+    assert drawn == 4
+    assert browser.run("return document.documentElement.scrollWidth") <= 320
+
+
 @pytest.mark.parametrize("width", [320, 390, 1200])
 def test_the_page_never_scrolls_sideways(browser, report, width):
     browser.open(report, width=width)

@@ -18,8 +18,8 @@ from transformers import (
 
 from advisor.catalog.prompts import prompt_of
 from advisor.catalog.tasks import TASKS, find_task, head_of
+from advisor.data.examples import Example
 from advisor.report.loading import code_for, loading_code
-from advisor.training.examples import Example
 from advisor.training.tokens import Lengths, Tokenizing
 from tests.models import save_tiny_base_model, tiny_tokenizer
 from tests.report import fixtures

@@ -13,7 +13,7 @@ from advisor.records import to_plain
 from advisor.result import Plan
 from advisor.search.settings import StudySettings
 from advisor.search_space import Dimension, MethodSpace, SearchSpace
-from advisor.trial import Evaluation, FailureKind, RungReport, Split, TrialFailure, TrialSpec
+from advisor.trial import Evaluation, FailureKind, Inference, RungReport, Split, TrialFailure, TrialSpec
 
 METRIC = "f1"
 SECONDS_PER_STEP = 1.0
@@ -55,6 +55,7 @@ class FakeRunner:
     clock: FakeClock = field(default_factory=FakeClock)
     fails: Callable[[TrialSpec], FailureKind | None] = lambda spec: None
     level: Callable[[Candidate], float] | None = None
+    taken: Callable[[Candidate], Inference | None] = lambda candidate: None
     before_advance: Callable[[], None] = lambda: None
     live: dict[int, FakeLive] = field(default_factory=dict)
     started: list[TrialSpec] = field(default_factory=list)
@@ -110,6 +111,9 @@ class FakeRunner:
         (part / "progress.json").write_text(json.dumps(kept))
         durable.put_in_place(part, folder)
 
+    def measure_inference(self, number: int) -> Inference | None:
+        return self.taken(self.live[number].spec.candidate)
+
     def save(self, number: int, folder: Path) -> None:
         rung = self.live[number].rung
         (folder / "adapter_config.json").write_text(json.dumps({"number": number, "rung": rung - 1}))
@@ -128,6 +132,19 @@ def level_of(candidate: Candidate) -> float:
     learning_rate = float(candidate.hyperparameters["learning_rate"])  # type: ignore[arg-type]
     off = math.log10(learning_rate / BEST_LEARNING_RATE.get(candidate.method, 1e-3))
     return CEILING.get(candidate.method, 0.5) * math.exp(-(off**2))
+
+
+def inference(memory_bytes: int, latency_s: float, computation: str | None = None) -> Inference:
+    """Return what prediction takes; a computation of its own unless one is given."""
+    return Inference(
+        latency_s=latency_s,
+        memory_bytes=memory_bytes,
+        memory_basis="estimated",
+        form="adapter",
+        computation=computation or f"{memory_bytes} {latency_s}",
+        n_examples=24,
+        batch_size=8,
+    )
 
 
 def candidate(method: str = "lora", learning_rate: float = 3e-4, **hyperparameters: object) -> Candidate:

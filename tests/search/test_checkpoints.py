@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from advisor.errors import DataError
-from advisor.search.asking import ask, enqueue_warm_starts, spec_of
+from advisor.search.asking import ask, spec_of
 from advisor.search.checkpoints import Checkpoints, Round
 from advisor.search.live_trial import LiveTrial
 from advisor.trial import RungReport, TrialFailure
@@ -19,8 +19,7 @@ from tests.search.fakes import FakeRunner, settings
 def live() -> list[LiveTrial]:
     """Two live trials that have not begun."""
     study = optuna.create_study(direction="maximize")
-    enqueue_warm_starts(study, settings(), 2)
-    trials = [ask(study, settings()) for _ in range(2)]
+    trials = [ask(study, settings(), 2) for _ in range(2)]
     return [
         LiveTrial(
             trial=trial,

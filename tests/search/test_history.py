@@ -13,6 +13,8 @@ def test_each_finished_trial_is_a_row_with_its_hyperparameters(tmp_path):
     table = history(tmp_path)
     assert list(table["number"]) == [record.number for record in outcome.records]
     assert table.loc[0, "learning_rate"] == 3e-4
+    assert (table["base_model"] == "base").all()
+    assert table["quantization"].isna().all()
     assert table.loc[0, "value"] == table.loc[0, "valid_f1"] == outcome.records[0].value
     failed = table[table["state"] == "failed"]
     assert not failed.empty

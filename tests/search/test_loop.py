@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna import load_study
 from optuna.storages import InMemoryStorage
 
+from advisor.candidates import Candidate
 from advisor.errors import AdvisorError, InputError
 from advisor.result import Plan
 from advisor.search import SearchOutcome, StudySettings, run_search
@@ -15,8 +17,19 @@ from advisor.search.events import RungReached, SearchEvent, TrialFinished, Trial
 from advisor.search.journal import Journal
 from advisor.search.loop import Search
 from advisor.search.study import begin_study, continue_study
+from advisor.trial import Inference
 from advisor.trials_file import read_records
-from tests.search.fakes import BEST_LEARNING_RATE, METRIC, FakeRunner, candidate, plan, settings, space
+from tests.search.fakes import (
+    BEST_LEARNING_RATE,
+    METRIC,
+    FakeRunner,
+    candidate,
+    inference,
+    level_of,
+    plan,
+    settings,
+    space,
+)
 
 
 def search(
@@ -31,6 +44,7 @@ def search(
     """Search as a new process would; the folder's storage stays in memory, which is what makes it fast."""
     runner = runner or FakeRunner()
     about = about or settings()
+    folder.mkdir(exist_ok=True)
     return Search(
         study=continue_study(storage_of(folder, about), about, str(folder)),
         journal=Journal(folder),
@@ -79,11 +93,11 @@ def test_the_recommendation_is_tried_first_as_it_was_recommended(tmp_path):
     assert outcome.recommended == outcome.records[0]
 
 
-def test_warm_starts_take_at_most_a_third_of_the_trials(tmp_path):
+def test_warm_starts_take_turns_with_sampled_trials_and_at_most_a_third_of_all(tmp_path):
     warm_starts = tuple(candidate(learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4, 5e-4))
     outcome = search(tmp_path, about=settings(warm_starts=warm_starts), planned=plan(9))
-    assert [record.origin for record in outcome.records] == ["recommendation"] * 3 + ["sampler"] * 6
-    assert [record.candidate for record in outcome.records[:3]] == list(warm_starts[:3])
+    assert [record.origin for record in outcome.records] == ["recommendation", "sampler"] * 3 + ["sampler"] * 3
+    assert [record.candidate for record in outcome.records[0:5:2]] == list(warm_starts[:3])
 
 
 def test_a_search_runs_as_many_trials_as_planned_and_ends_for_that_reason(tmp_path):
@@ -399,3 +413,90 @@ def test_a_full_disk_ends_the_search_in_one_line_and_it_can_go_on(tmp_path):
     with pytest.raises(AdvisorError, match="No space left on device"):
         search_on_disk(tmp_path, runner)
     assert len(search_on_disk(tmp_path, FakeRunner()).records) == 3
+
+
+def measuring(**memory_bytes: int) -> FakeRunner:
+    """Return a runner whose trials take what is said for their method; what is not named cannot be measured."""
+
+    def taken(of: Candidate) -> Inference | None:
+        return inference(memory_bytes[of.method], 1.0) if of.method in memory_bytes else None
+
+    return FakeRunner(taken=taken)
+
+
+TWO = ("quality", "memory")
+
+
+def test_with_a_second_objective_every_trial_is_trained_to_its_end(tmp_path):
+    alone = search(tmp_path / "quality", planned=plan(12))
+    assert any(record.state == "pruned" for record in alone.records)
+    outcome = search(tmp_path / "both", measuring(lora=200, ia3=100), about=settings(objectives=TWO), planned=plan(12))
+    assert {record.state for record in outcome.records} == {"complete"}
+    study = load_study(study_name=None, storage=STORAGES[tmp_path / "both"])
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    for record in outcome.records:
+        memory = {"lora": 200.0, "ia3": 100.0}[record.candidate.method]
+        assert study.trials[record.number].values == [record.value, memory]
+    assert outcome.trade_offs is not None
+    assert {trial.number for trial in study.best_trials} == set(outcome.trade_offs.front)
+
+
+def test_the_best_of_each_cost_stays_on_the_disk_and_the_best_quality_is_delivered(tmp_path):
+    runner = measuring(lora=200, ia3=100)
+    runner.level = lambda of: level_of(of) * (1.0 if of.method == "lora" else 0.1)
+    outcome = search(tmp_path, runner, about=settings(objectives=TWO), planned=plan(12))
+    best = {
+        method: max(
+            (one for one in outcome.records if one.candidate.method == method), key=lambda one: (one.value, -one.number)
+        )
+        for method in ("lora", "ia3")
+    }
+    assert outcome.trade_offs is not None
+    assert outcome.trade_offs.front == (best["lora"].number, best["ia3"].number)
+    assert outcome.best == best["lora"]
+    kept = {int(path.name) for path in (tmp_path / "trials").iterdir()}
+    assert set(outcome.trade_offs.front) <= kept
+    assert kept == {*outcome.trade_offs.front, 0} | {one.number for one in outcome.finalists}
+
+
+def test_a_trial_without_its_second_objective_has_failed_and_the_sampler_keeps_away_from_it(tmp_path):
+    outcome = search(tmp_path, measuring(lora=200), about=settings(objectives=TWO), planned=plan(4))
+    failed = [record for record in outcome.records if record.candidate.method == "ia3"]
+    assert failed
+    study = load_study(study_name=None, storage=STORAGES[tmp_path])
+    for record in failed:
+        assert (record.state, record.value) == ("failed", None)
+        assert record.failure is not None
+        assert "could not be measured" in record.failure.message
+        assert study.trials[record.number].constraints == {"runs": 1.0}
+
+
+def test_with_quality_alone_what_is_measured_is_kept_and_decides_nothing(tmp_path):
+    plain = search(tmp_path / "plain", planned=plan(8))
+    outcome = search(tmp_path / "measured", measuring(lora=200, ia3=100), planned=plan(8))
+    assert [(one.number, one.state, one.value) for one in outcome.records] == [
+        (one.number, one.state, one.value) for one in plain.records
+    ]
+    assert plain.trade_offs is None
+    assert all((one.inference is None) == (one.state != "complete") for one in outcome.records)
+    assert outcome.trade_offs is not None
+    assert outcome.trade_offs.objectives == ("quality", "memory", "latency")
+    assert outcome.best.number == plain.best.number
+
+
+def test_a_study_is_not_continued_with_other_objectives(tmp_path):
+    search(tmp_path)
+    with pytest.raises(InputError, match="objectives"):
+        search(tmp_path, about=settings(objectives=TWO))
+
+
+def test_time_that_ends_in_the_first_trial_leaves_a_result_whatever_the_objectives(tmp_path):
+    about = settings(objectives=TWO)
+    outcome = search(tmp_path, measuring(lora=200, ia3=100), about=about, planned=plan(6, 7.0))
+    assert [(one.state, one.inference) for one in outcome.records] == [("pruned", None)]
+    assert outcome.best == outcome.records[0]
+    assert outcome.trade_offs is None
+    assert load_study(study_name=None, storage=STORAGES[tmp_path]).trials[0].state.name == "PRUNED"
+    more = search(tmp_path, measuring(lora=200, ia3=100), about=about, planned=plan(4))
+    assert more.records[0] == outcome.records[0]
+    assert more.best.state == "complete"

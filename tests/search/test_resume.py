@@ -18,16 +18,17 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
+from advisor.candidates import Candidate
 from advisor.errors import AdvisorError, DataError
-from advisor.search import SearchOutcome, adapters, run_search, study
+from advisor.search import SearchOutcome, StudySettings, adapters, run_search, study
 from advisor.search.asking import ORIGIN
 from advisor.search.checkpoints import FOLDER_NAME, ROUND_NAME
 from advisor.search.journal import Journal
 from advisor.search.loop import Search
 from advisor.search.study import begin_study, continue_study
-from advisor.trial import TrialRecord, TrialSpec
+from advisor.trial import Inference, TrialRecord, TrialSpec
 from advisor.trials_file import FILE_NAME, read_records
-from tests.search.fakes import FakeRunner, candidate, plan, settings
+from tests.search.fakes import FakeRunner, candidate, inference, plan, settings
 
 N_TRIALS = 7
 
@@ -133,17 +134,23 @@ def fragile_files(fuse: Fuse, trials: Path) -> Iterator[None]:
 
 
 def run(
-    folder: Path, storage: FragileStorage, fuse: Fuse, n_trials: int = N_TRIALS, runner: FakeRunner | None = None
+    folder: Path,
+    storage: FragileStorage,
+    fuse: Fuse,
+    n_trials: int = N_TRIALS,
+    runner: FakeRunner | None = None,
+    about: StudySettings | None = None,
 ) -> SearchOutcome:
     """Run a search as a new process would: everything but storage and folder is new."""
+    about = about or settings()
     runner = runner or FakeRunner(fails=ia3_runs_out_of_memory)
     storage.fuse = fuse
     with fragile_files(fuse, folder / FILE_NAME):
         return Search(
-            study=continue_study(storage, settings(), str(folder)),
+            study=continue_study(storage, about, str(folder)),
             journal=Journal(folder),
             folder=folder,
-            settings=settings(),
+            settings=about,
             plan=plan(n_trials),
             runner=runner,
             clock=runner.clock,
@@ -464,3 +471,44 @@ def test_a_process_killed_five_times_loses_and_repeats_no_finished_trial(tmp_pat
     assert outcome.best.number == whole.best.number
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"study.db", "trials", "trials.jsonl"}
     assert candidate() == outcome.recommended.candidate
+
+
+OBJECTIVES = ("quality", "memory", "latency")
+
+
+def weighing() -> FakeRunner:
+    """Return a runner that measures: a larger rank takes more memory, IA3 less of it but more time."""
+
+    def taken(of: Candidate) -> Inference:
+        rank = int(of.hyperparameters.get("r", 1))  # type: ignore[call-overload]
+        return inference(100 + rank, 2.0 if of.method == "ia3" else 1.0)
+
+    return FakeRunner(slots=2, fails=ia3_runs_out_of_memory, taken=taken)
+
+
+def test_a_search_with_several_objectives_goes_on_after_a_kill_and_finds_the_same(tmp_path):
+    about = settings(objectives=OBJECTIVES)
+
+    def begun_for(folder: Path) -> FragileStorage:
+        folder.mkdir()
+        begin_study(storage := FragileStorage(), about)
+        return storage
+
+    fuse = Fuse()
+    whole = run(tmp_path / "whole", begun_for(tmp_path / "whole"), fuse, runner=weighing(), about=about)
+    assert whole.trade_offs is not None
+    assert len(whole.trade_offs.front) > 1
+    for point in range(1, fuse.n_writes + 1, 17):
+        storage = begun_for(folder := tmp_path / str(point))
+        with pytest.raises((Crash, OSError)):
+            run(folder, storage, Fuse(point), runner=weighing(), about=about)
+        outcome = run(folder, storage, Fuse(), runner=weighing(), about=about)
+        assert found(outcome.records) == found(whole.records), point
+        assert outcome.trade_offs == whole.trade_offs, point
+        told = optuna.load_study(study_name=None, storage=storage)
+        for record in outcome.records:
+            values = told.trials[record.number].values
+            assert (values is None) == (record.inference is None) == (record.state != "complete")
+            if record.inference is not None:
+                assert values == [record.value, float(record.inference.memory_bytes), record.inference.latency_s]
+        assert {trial.number for trial in told.best_trials} == set(whole.trade_offs.front)

@@ -5,7 +5,15 @@ import pytest
 
 from advisor.errors import DataError, InputError
 from advisor.search.settings import first_difference
-from advisor.search.study import note_spent, open_study, quiet_optuna, spent_s, sqlite_storage
+from advisor.search.study import (
+    NO_PRUNER_NAME,
+    make_pruner,
+    note_spent,
+    open_study,
+    quiet_optuna,
+    spent_s,
+    sqlite_storage,
+)
 from tests.search.fakes import candidate, settings, space
 
 
@@ -71,3 +79,26 @@ def test_optuna_is_quiet_inside_and_as_before_after():
     with quiet_optuna():
         assert optuna.logging.get_verbosity() == optuna.logging.WARNING
     assert optuna.logging.get_verbosity() == before
+
+
+def test_a_study_of_several_objectives_has_a_direction_for_each(tmp_path):
+    about = settings(objectives=("quality", "memory", "latency"))
+    open_study(tmp_path, about)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    assert open_study(tmp_path, about).trials == []
+    with pytest.raises(InputError, match="objectives"):
+        open_study(tmp_path, settings())
+
+
+def test_a_study_that_was_begun_before_there_were_objectives_goes_on(tmp_path):
+    study = open_study(tmp_path, settings())
+    before = dict(study.user_attrs["settings"])
+    del before["objectives"]
+    study.set_user_attr("settings", before)
+    assert open_study(tmp_path, settings()).direction.name == "MAXIMIZE"
+
+
+def test_nothing_is_pruned_with_several_objectives():
+    assert isinstance(make_pruner(2), optuna.pruners.MedianPruner)
+    assert type(make_pruner(2, ("quality", "memory"))).__name__ == NO_PRUNER_NAME == "NopPruner"

@@ -7,7 +7,7 @@ from pathlib import Path
 from advisor.candidates import Candidate
 from advisor.errors import DataError
 from advisor.search.adapters import adapter_folder
-from advisor.trial import Evaluation, RungReport, Split, TrialFailure, TrialRecord, TrialSpec
+from advisor.trial import Evaluation, Inference, RungReport, Split, TrialFailure, TrialRecord, TrialSpec
 from tests.search.fakes import candidate
 
 METRIC = "f1"
@@ -68,6 +68,9 @@ class SeededRunner:
     def checkpoint(self, number: int, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "rung").write_text(str(self.live[number][1]))
+
+    def measure_inference(self, number: int) -> Inference | None:
+        raise AssertionError("final runs are not measured: their trials were")
 
     def save(self, number: int, folder: Path) -> None:
         spec, _ = self.live[number]

@@ -8,8 +8,8 @@ from sklearn.metrics import f1_score
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import find_task
+from advisor.data.examples import Example, ExampleFile
 from advisor.result import Contender
-from advisor.training.examples import Example, ExampleFile
 from advisor.training.predictions import predictions_of, read_predictions, write_predictions
 from advisor.trial import Evaluation, RungReport, Split, TrialRecord
 from advisor.tuning.contest import BEST, MAJORITY, RECOMMENDATION, UNTUNED, Contest, TrainedSeed

@@ -1,6 +1,7 @@
 """Finalists with other seeds: round by round, each run once, in time, and nothing lost by a kill."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_all_finalists_are_trained_with_one_seed_before_the_next(tmp_path, runne
     assert training(tmp_path, runner).train() == "all"
     assert runner.started == [(0.05, 8), (0.03, 8), (0.01, 8), (0.05, 9), (0.03, 9), (0.01, 9)]
     assert runner.live == {}
+
+
+def test_finalists_of_one_base_model_are_trained_one_after_the_other(tmp_path, runner):
+    first, second, third = FINALISTS
+    other = replace(second, candidate=replace(second.candidate, quantization="4bit"))
+    training(tmp_path, runner, (first, other, third)).train()
+    assert runner.started == [(0.05, 8), (0.01, 8), (0.03, 8), (0.05, 9), (0.01, 9), (0.03, 9)]
 
 
 def test_a_run_is_a_whole_training_with_its_seed_and_leaves_line_and_adapter(tmp_path, runner):

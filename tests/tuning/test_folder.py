@@ -33,6 +33,20 @@ def test_a_local_model_gives_its_folder_name_however_it_is_written(tmp_path, mon
     assert default_folder("clone-detection", ".") == expected
 
 
+@pytest.mark.parametrize(
+    ("base_models", "quantizations", "name"),
+    [
+        (("microsoft/codebert-base", "Salesforce/codet5-base"), (), "codebert-base-codet5-base"),
+        (("a", "b", "c", "d"), (), "a-b-2-more"),
+        (("a", "a"), ("none", "4bit"), "a-unquantized-4bit"),
+        (("a",), ("4bit",), "a-4bit"),
+    ],
+)
+def test_several_base_models_and_storages_stand_in_the_name(base_models, quantizations, name):
+    found = default_folder("clone-detection", *base_models, quantizations=quantizations)
+    assert found == Path("studies") / f"clone-detection-{name}"
+
+
 def test_checking_leaves_nothing_behind(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from advisor.trial import TrialSpec
 from advisor.tuning.guarded_runner import GuardedRunner
 from advisor.tuning.probe import CorrectedEstimates
 from tests.report import fixtures
-from tests.search.fakes import FakeRunner, candidate, plan, settings
+from tests.search.fakes import FakeRunner, candidate, inference, plan, settings
 
 
 def estimate(of, step) -> Estimate:
@@ -121,3 +121,10 @@ def test_a_search_in_which_nothing_fits_says_so_in_one_line(tmp_path: Path):
         )  # fmt: skip
     assert "\n" not in str(caught.value)
     assert runner.started == []
+
+
+def test_what_prediction_takes_is_measured_by_the_runner_behind():
+    runner = FakeRunner(taken=lambda of: inference(7, 0.5))
+    guard = guarded(runner, 10.0)
+    guard.start(spec(0))
+    assert guard.measure_inference(0) == inference(7, 0.5)

@@ -170,6 +170,20 @@ def test_other_candidates_are_taken_as_long_as_the_data_unless_they_read_more_of
     assert lengths == [200, 512, 200, 512 + SUMMARIES.max_target_length]
 
 
+def test_another_base_model_has_another_tokenizer_so_its_step_is_as_long_as_can_be():
+    seen: list[Step] = []
+    probed = fixtures.candidate(architecture="decoder-only")
+    estimates = replace(corrected(candidate=probed), task=SUMMARIES, estimate=lambda candidate, step: seen.append(step))
+    for architecture in ("decoder-only", "encoder-decoder"):
+        other = replace(probed, base_model="another", architecture=architecture)
+        estimates.estimated_bytes(other, 4)
+    target = SUMMARIES.max_target_length
+    assert seen == [
+        Step(batch_size=4, source_tokens=256 + target, target_tokens=0),
+        Step(batch_size=4, source_tokens=256, target_tokens=target),
+    ]
+
+
 def test_estimates_come_from_the_catalogue_and_are_missing_for_what_it_does_not_know():
     known = estimator_for(CLONES)(
         fixtures.candidate(base_model="microsoft/unixcoder-base"), Step(batch_size=2, source_tokens=128)

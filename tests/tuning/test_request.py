@@ -38,6 +38,12 @@ def test_finalists_are_trained_with_three_seeds_unless_another_number_is_asked_f
         ({"target": float("nan")}, "--target: nan is not a value"),
         ({"final_seeds": 0}, "--final-seeds: 0 is less than 1"),
         ({"n_trials": 0}, "--trials: 0 is less than 1"),
+        ({"quantizations": ("4bit", "2bit")}, "--quantization: 2bit is not one of none, 4bit, 8bit"),
+        ({"objectives": ("quality", "speed")}, "--objective: speed is not one of quality, memory, latency"),
+        ({"objectives": ("memory",)}, "--objective: memory given; name quality and, each once"),
+        ({"objectives": ("quality", "memory", "memory")}, "--objective: quality, memory, memory given"),
+        ({"objectives": ()}, "--objective: none given"),
+        ({"recommendation": "rec.json"}, "--task and a recommendation file exclude each other"),
     ],
 )
 def test_values_without_sense_are_one_line(tmp_path, changes, said):
@@ -48,3 +54,9 @@ def test_values_without_sense_are_one_line(tmp_path, changes, said):
 def test_a_target_may_be_any_value_of_any_metric(tmp_path):
     for target in (-0.5, 0.0, 0.93, 27.4):
         assert asked(tmp_path, target=target).target == target
+
+
+def test_base_models_may_be_none_one_or_several(tmp_path):
+    assert asked(tmp_path).base_models == ()
+    assert asked(tmp_path, base_model="a").base_models == ("a",)
+    assert asked(tmp_path, base_model=("a", "b")).base_models == ("a", "b")

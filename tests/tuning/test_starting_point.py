@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from advisor.errors import DataError, InputError
+from advisor.errors import DataError, InfeasibleBudgetError, InputError
 from advisor.recommendation import Recommendation, recommend
 from advisor.records import write
 from advisor.search.distributions import parameters_of
@@ -71,3 +71,69 @@ def test_a_broken_recommendation_file_is_refused(tmp_path):
     (tmp_path / "rec.json").write_text('{"task": 3}')
     with pytest.raises(DataError, match=r"rec\.json: task: expected str, found the number 3"):
         find_starting_point(request(recommendation=tmp_path / "rec.json"))
+
+
+OTHER = "Salesforce/codet5-base"
+
+
+def test_several_base_models_are_searched_each_with_its_recommendation_first():
+    start = find_starting_point(request(task="clone-detection", base_model=(OTHER, MODEL)))
+    assert {one.base_model for one in start.bases} == {MODEL, OTHER}
+    assert start.bases == start.warm_starts[:2]
+    assert start.recommended == start.bases[0]
+    assert start.recommendation.candidates[0].candidate == start.recommended
+    for candidate in start.warm_starts:
+        parameters_of(candidate, start.space)
+    # In whatever order they are named: that of the recommendation counts.
+    assert start == find_starting_point(request(task="clone-detection", base_model=(MODEL, OTHER)))
+
+
+def test_one_base_model_in_a_tuple_or_with_its_own_storage_is_as_one_alone():
+    alone = find_starting_point(request(task="clone-detection", base_model=MODEL))
+    assert find_starting_point(request(task="clone-detection", base_model=(MODEL,))) == alone
+    stored = find_starting_point(request(task="clone-detection", base_model=MODEL, quantizations=("none",)))
+    assert (stored.space, stored.warm_starts) == (alone.space, alone.warm_starts)
+    assert alone.bases == (alone.recommended,)
+
+
+def test_storages_are_searched_on_every_base_model():
+    start = find_starting_point(request(task="clone-detection", base_model=MODEL, quantizations=("none", "4bit")))
+    assert [(one.base_model, one.quantization) for one in start.bases] == [(MODEL, None), (MODEL, "4bit")]
+    four = find_starting_point(request(task="clone-detection", base_model=MODEL, quantizations=("4bit",)))
+    assert four.space.bases == ()
+    assert {one.quantization for one in four.warm_starts} == {"4bit"}
+
+
+def test_without_a_name_the_storages_are_those_of_the_first_recommended_base_model():
+    start = find_starting_point(request(task="clone-detection", quantizations=("none", "4bit")))
+    first = recommend(CodeTask(task="clone-detection", budget=Budget(), quantization="none")).candidates[0]
+    assert {one.base_model for one in start.bases} == {first.base_model}
+    assert len(start.bases) == 2
+
+
+def test_a_recommendation_file_gives_lines_and_budget_to_the_base_models_that_are_named():
+    given = recommend(CodeTask(task="clone-detection", budget=Budget(vram_gib=24), base_model=MODEL, method="ia3"))
+    start = find_starting_point(request(recommendation=given, base_model=(MODEL, OTHER)))
+    assert start.recommendation.budget == given.budget
+    lines = start.recommendation.candidates
+    assert [line.method for line in lines if line.base_model == MODEL] == ["ia3"]
+    other = next(line for line in lines if line.base_model == OTHER)
+    assert other.precision == "bf16"  # as within 24 GiB; without a budget it would be float32
+    alone = find_starting_point(request(recommendation=given, base_model=OTHER))
+    assert {one.base_model for one in alone.warm_starts} == {OTHER}
+
+
+def test_a_base_model_that_does_not_fit_the_budget_of_the_file_is_refused():
+    given = recommend(CodeTask(task="clone-detection", budget=Budget(vram_gib=4), base_model=MODEL))
+    with pytest.raises(InfeasibleBudgetError, match=rf"Coder-7B cannot be searched: .*what fits: --model {MODEL}"):
+        find_starting_point(request(recommendation=given, base_model=(MODEL, "Qwen/Qwen2.5-Coder-7B")))
+
+
+def test_a_method_must_work_on_every_base_model():
+    names = (MODEL, OTHER)
+    start = find_starting_point(request(task="clone-detection", base_model=names, methods=("lora", "ia3")))
+    assert all({part.method for part in base.methods} == {"lora", "ia3"} for base in start.space.bases)
+    with pytest.raises(
+        InputError, match=f"prefix-tuning, p-tuning cannot be searched on {OTHER} .not quantized.; leave"
+    ):
+        find_starting_point(request(task="clone-detection", base_model=names, methods=("prefix-tuning", "p-tuning")))

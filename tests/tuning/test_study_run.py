@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
 from advisor import records
@@ -16,7 +17,7 @@ from advisor.feasibility.device import CONTEXT_BYTES
 from advisor.recommendation import Recommendation
 from advisor.result import Probe, TuningResult
 from advisor.search import read_records
-from advisor.search.events import TrialFinished
+from advisor.search.events import TrialFinished, TrialStarted
 from advisor.spec import GIB
 from advisor.tuning import TuningRequest, prepare, tune
 from advisor.tuning.budget import Budget
@@ -563,3 +564,44 @@ def test_a_study_of_packed_trials_ends_with_the_same_kinds_of_results(pack, inpu
     assert sizes == {1} if chosen.size == 1 else max(sizes) > 1
     assert result.reload_check.passed
     assert chosen.reason[1:] in (tmp_path / "run" / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_study_of_two_objectives_survives_a_kill_and_leaves_the_adapters_of_its_front(inputs, tmp_path):
+    class Killed(BaseException):
+        """Stands for the end of the process: nothing may catch it."""
+
+    def die_at_the_second_trial(event: object) -> None:
+        if isinstance(event, TrialStarted) and event.spec.number == 1:
+            raise Killed
+
+    wanted = request(
+        inputs,
+        tmp_path / "run",
+        methods=("lora", "prompt-tuning"),
+        objectives=("memory", "quality"),
+        final_seeds=1,
+    )
+    with pytest.raises(Killed):
+        prepare(wanted).finish(die_at_the_second_trial)
+    (first,) = read_records(tmp_path / "run" / "trials.jsonl")
+    events: list[object] = []
+    result = prepare(wanted).finish(events.append)
+    trials = read_records(tmp_path / "run" / "trials.jsonl")
+    assert trials[0] == first
+    assert [one.number for one in trials] == [0, 1, 2]
+    assert {one.state for one in trials} == {"complete"}
+    assert (result.plan.objectives, result.plan.pruner) == (("quality", "memory"), "NopPruner")
+    forms = {one.candidate.method: one.inference.form for one in trials}
+    assert forms.items() <= {"lora": "merged", "prompt-tuning": "adapter"}.items()
+    assert result.trade_offs is not None
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}")
+    assert {trial.number for trial in study.best_trials} == set(result.trade_offs.front)
+    for number in result.trade_offs.front:
+        assert (tmp_path / "run" / "trials" / str(number) / "adapter" / "adapter_model.safetensors").is_file()
+    assert result.best_trial == result.trade_offs.front[0]
+    assert result.contenders[-1].trial == result.best_trial
+    for report in ("report.html", "report.md"):
+        assert "Trade-offs" in (tmp_path / "run" / report).read_text()
+    with pytest.raises(InputError, match=r"objectives: \['quality', 'memory'\] then, \['quality'\] now"):
+        prepare(replace(wanted, objectives=("quality",)))

@@ -1,0 +1,140 @@
+"""One recommendation for several base models, each in each storage that was asked for, all within the same budget.
+
+Every base model is recommended for on its own (`recommend`), with its own check of the memory; the lines are then put
+in one order by the score that ranks the lines of any recommendation. They share the batch size of the first, so that
+the same number of steps is the same training data for all of them; what is in memory at once stays as it fits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from advisor.catalog.base_models import find_base_model
+from advisor.catalog.methods import find_method
+from advisor.errors import InfeasibleBudgetError, InputError
+from advisor.evidence.base_model_strength import ability_of, strengths
+from advisor.evidence.digest import read_digests
+from advisor.feasibility import Estimate
+from advisor.feasibility.fit import Fit
+from advisor.recommendation.advice import recommend
+from advisor.recommendation.ranking import cost_of, score_of
+from advisor.recommendation.records import RankedCandidate, Recommendation
+from advisor.spec import CodeTask, Preference, QuantizationChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedBase:
+    """A base model that is to be searched.
+
+    Attributes:
+        base_model: Hub id or local folder.
+        quantization: Storage of its weights, "none" for unquantized; None leaves it to the memory.
+    """
+
+    base_model: str
+    quantization: QuantizationChoice | None = None
+
+    @property
+    def told(self) -> str:
+        """The options that ask for it."""
+        stored = f" --quantization {self.quantization}" if self.quantization else ""
+        return f"--model {self.base_model}{stored}"
+
+
+def recommend_each(
+    spec: CodeTask, wanted: Sequence[WantedBase], given: Sequence[RankedCandidate] = ()
+) -> Recommendation:
+    """Recommend for each of several base models; the best line of all comes first.
+
+    Args:
+        spec: Task, budget and method; its base model and quantization are left out of account, and `top` counts for
+            each base model.
+        wanted: At least one.
+        given: Lines that are known already (of a recommendation file); a base model with lines of its own here is not
+            recommended for anew.
+
+    Raises:
+        InputError: A base model cannot do the task, or nothing was wanted.
+        UnknownNameError: No such base model, task or method.
+        InfeasibleBudgetError: A base model does not fit; the message says what would.
+    """
+    if not wanted:
+        raise InputError("no base model was named")
+    lines: dict[tuple[str, str | None], tuple[RankedCandidate, ...]] = {}
+    refused: list[tuple[WantedBase, str]] = []
+    for one in dict.fromkeys(replace(one, base_model=find_base_model(one.base_model).hf_id) for one in wanted):
+        try:
+            found = _lines(spec, one, given)
+        except InfeasibleBudgetError as error:
+            refused.append((one, str(error)))
+        else:
+            lines.setdefault((one.base_model, found[0].quantization), found)
+    if refused:
+        raise InfeasibleBudgetError(_refusal(spec, refused, [found[0] for found in lines.values()]))
+    return Recommendation(
+        task=spec.task,
+        budget=spec.budget,
+        candidates=_merged([line for found in lines.values() for line in found], spec),
+    )
+
+
+def _lines(spec: CodeTask, one: WantedBase, given: Sequence[RankedCandidate]) -> tuple[RankedCandidate, ...]:
+    """Return the lines of one base model, all in the same storage: that of the best."""
+    own = [line for line in given if line.base_model == one.base_model]
+    if one.quantization is not None:
+        own = [line for line in own if (line.quantization or "none") == one.quantization]
+    if not own:
+        asked = replace(spec, base_model=one.base_model, quantization=one.quantization)
+        own = list(recommend(asked).candidates)
+    return tuple(line for line in own if line.quantization == own[0].quantization)
+
+
+def _merged(lines: Sequence[RankedCandidate], spec: CodeTask) -> tuple[RankedCandidate, ...]:
+    digests, known = read_digests(spec.task), strengths(ability_of(spec.task))
+
+    def score(line: RankedCandidate) -> float:
+        model, method = find_base_model(line.base_model), find_method(line.method)
+        return score_of(model, method, digests, known, spec.prefer) - _cost(line, spec.prefer)
+
+    ordered = sorted(lines, key=lambda line: (-score(line), line.base_model, line.rank))
+    batch_size = ordered[0].batch_size
+    return tuple(replace(_with_batch(line, batch_size), rank=rank) for rank, line in enumerate(ordered, start=1))
+
+
+def _cost(line: RankedCandidate, prefer: Preference) -> float:
+    if line.estimate is None:
+        return 0.0
+    return cost_of(_fit(line, line.estimate), prefer)
+
+
+def _fit(line: RankedCandidate, estimate: Estimate) -> Fit:
+    return Fit(
+        precision=line.precision, quantization=line.quantization, batch_size=line.batch_size,
+        micro_batch_size=line.micro_batch_size or line.batch_size, estimate=estimate, fits=True,
+        gradient_checkpointing=line.gradient_checkpointing,
+    )  # fmt: skip
+
+
+def _with_batch(line: RankedCandidate, batch_size: int) -> RankedCandidate:
+    """Return the line with that many examples per optimizer step, and no more of them in memory than before."""
+    at_once = min(line.micro_batch_size or line.batch_size, batch_size)
+    return replace(line, batch_size=batch_size, micro_batch_size=at_once if at_once < batch_size else None)
+
+
+def _refusal(spec: CodeTask, refused: Sequence[tuple[WantedBase, str]], fitting: Sequence[RankedCandidate]) -> str:
+    """Say in one line which base model does not fit, and what does: the same stored otherwise, or the others."""
+    one, reason = refused[0]
+    what = [f"--model {line.base_model}" for line in fitting]
+    if one.quantization is not None:
+        what = [*_stored_otherwise(spec, one), *what]
+    others = f" (nor {', '.join(other.told for other, _ in refused[1:])})" if len(refused) > 1 else ""
+    hint = f"what fits: {'; '.join(dict.fromkeys(what))}" if what else "name a smaller base model"
+    return f"{one.told} cannot be searched{others}: {reason}; {hint}"
+
+
+def _stored_otherwise(spec: CodeTask, one: WantedBase) -> list[str]:
+    """Return the options for the same base model in the storage that fits, if there is one."""
+    try:
+        found = recommend(replace(spec, base_model=one.base_model, quantization=None, top=1)).candidates[0]
+    except (InfeasibleBudgetError, InputError):
+        return []
+    return [f"--model {one.base_model} --quantization {found.quantization or 'none'}"]
