@@ -12,6 +12,7 @@ from advisor.errors import AdvisorError, nearest_names
 COMMANDS: dict[str, tuple[str, str]] = {
     "recommend": ("advisor.cli.recommend", "Propose base model, PEFT method and hyperparameters for a task and GPU."),
     "estimate": ("advisor.cli.estimate", "Peak memory and step time of any PEFT method on any GPU, without a GPU."),
+    "check-data": ("advisor.cli.check_data", "Read a dataset as tune would; say what is wrong or odd about it."),
     "tune": ("advisor.cli.tune", "Search around the proposal with short trials on your data; keep the best adapter."),
     "report": ("advisor.cli.report", "Rebuild report.html and report.md of a finished or running study."),
     "evidence": ("advisor.cli.evidence", "List published results behind the advice, with their sources."),

@@ -8,6 +8,9 @@ from typing import get_args
 
 import click
 
+from advisor.cli.data_options import data_options
+from advisor.data.fields import parse_map
+from advisor.data.splitting import Repetition
 from advisor.spec import QuantizationChoice
 from advisor.trial import OBJECTIVES, Objective
 from advisor.tuning.request import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS
@@ -47,9 +50,10 @@ class _PackSize(click.ParamType[int | None]):
     multiple=True,
     help="Storage of the base weights; may be repeated to search several.  [default: as recommended]",
 )
-@click.option("--train", metavar="FILE", type=_FILE, help="Data to train on (JSON Lines, CSV or Parquet).")
-@click.option("--valid", metavar="FILE", type=_FILE, help="Data that decides between trials.")
-@click.option("--test", metavar="FILE", type=_FILE, help="Data that judges the winner and the baselines, once.")
+@click.option("--train", metavar="PLACE", type=_FILE, help="Data to train on: file, folder or dataset of the hub.")
+@click.option("--valid", metavar="PLACE", type=_FILE, help="Data that decides between trials.")
+@click.option("--test", metavar="PLACE", type=_FILE, help="Data that judges the winner and the baselines, once.")
+@data_options
 @click.option("--method", "methods", metavar="METHOD", multiple=True, help="Only this PEFT method; may be repeated.")
 @click.option("--trials", metavar="N", type=int, help=f"Trials at most, over all runs.  [default: {DEFAULT_TRIALS}]")
 @click.option("--time", "time_limit", metavar="DURATION", help="Time at most, such as 30m, 90s or 1h30m.")
@@ -90,6 +94,11 @@ def command(
     train: Path | None,
     valid: Path | None,
     test: Path | None,
+    columns: tuple[str, ...],
+    shares: str | None,
+    group_by: str | None,
+    sample: int | None,
+    dedup: Repetition | None,
     methods: tuple[str, ...],
     trials: int | None,
     time_limit: str | None,
@@ -118,8 +127,9 @@ def command(
 
     time_limit_s = parse_duration(time_limit) if time_limit is not None else None
     if demo:
-        needless = {"a recommendation file": recommendation, "--model": models or None}
-        needless["--quantization"] = quantizations or None
+        needless: dict[str, object] = {"a recommendation file": recommendation, "--model": models or None}
+        needless |= {"--quantization": quantizations or None, "--map": columns or None, "--split": shares}
+        needless |= {"--group-by": group_by, "--sample": sample, "--dedup": dedup}
         demonstration = Demonstration.of(task, output, needless | {"--train": train, "--valid": valid, "--test": test})
         task, models, output = demonstration.task, (demonstration.base_model,), demonstration.folder
         train, valid, test = demonstration.files.values()
@@ -148,6 +158,11 @@ def command(
         output=output,
         seed=seed,
         device=device,
+        columns=parse_map(columns),
+        split=shares,
+        sample=sample,
+        dedup=dedup,
+        group_by=group_by,
         command=shlex.join(["peft-advisor", *sys.argv[1:]]),
     )
     if demo:

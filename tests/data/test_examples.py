@@ -1,6 +1,5 @@
 """Data files: what is fine is read exactly, what is not is refused with file, line and field."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -9,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor.catalog.tasks import Task
-from advisor.errors import DataError, InputError
-from advisor.training import files
-from advisor.training.examples import Example, label_names, read_examples
+from advisor.data.examples import Example, digest_of, label_names, read_examples
+from advisor.errors import DataError
+from tests.data.rows import COMMENTS, SEARCH, write_rows
 from tests.training.toy import CLONES, SUMMARIES
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "malformed"
@@ -59,11 +58,6 @@ ACCEPTED: dict[str, tuple[Task, int]] = {
 }
 
 
-def write_rows(path: Path, *rows: object) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 @needs_shared
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_malformed_file_is_refused_in_one_line_that_names_the_place(name: str) -> None:
@@ -87,7 +81,7 @@ def test_a_strange_but_sound_file_is_read_whole(name: str) -> None:
 
 @needs_shared
 def test_every_malformed_file_is_covered_here() -> None:
-    elsewhere = {"15-one-class", "17-leakage", "README.md"}  # folders of three splits: see test_splits
+    elsewhere = {"15-one-class", "17-leakage", "README.md"}  # folders of three splits: see test_checks
     assert {path.name for path in SHARED.iterdir()} == {*REFUSED, *ACCEPTED, *elsewhere}
 
 
@@ -174,58 +168,74 @@ def test_any_bytes_end_in_examples_or_a_data_error(data: bytes, tmp_path_factory
             read_examples(folder / name, SUMMARIES)
 
 
-def test_csv_keeps_line_breaks_and_quotes(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_bytes(b'\xef\xbb\xbfid,code,label\r\na,"int f()\n{ ""x"" }",yes\r\nb,=SUM(A1),no\r\n')
-    found = read_examples(path, DEFECTS).examples
-    assert found[0] == Example(example_id="a", text='int f()\n{ "x" }', text_pair=None, target="yes")
-    assert found[1].text == "=SUM(A1)"
-
-
-def test_parquet_is_read(tmp_path: Path) -> None:
-    from datasets import Dataset
-
-    path = tmp_path / "data [1].parquet"  # brackets are no pattern
-    Dataset.from_list([{"code1": "a", "code2": "b", "label": 1}]).to_parquet(str(path))
-    (found,) = read_examples(path, CLONES).examples
-    assert found == Example(example_id="row 1", text="a", text_pair="b", target="1")
-
-
-def test_gzipped_lines_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "data.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"source": "a", "target": "b"}\n'))
-    assert len(read_examples(path, SUMMARIES).examples) == 1
-    path.write_bytes(gzip.compress(b'{"source": "a", "target": "b"}\n' * 1000)[:-20])
-    with pytest.raises(DataError, match="cannot be read after line"):
-        read_examples(path, SUMMARIES)
-
-
-def test_a_long_packed_file_is_stopped_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_UNPACKED_BYTES", 10_000)
-    path = tmp_path / "data.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"source": "a", "target": "b"}\n' * 1000))
-    with pytest.raises(DataError, match="more than"):
-        read_examples(path, SUMMARIES)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("none.jsonl", "No such file"), ("data.txt", "unknown kind of file"), ("folder.jsonl", "is a folder")],
-)
-def test_a_path_that_is_no_data_file_is_refused(name: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "folder.jsonl").mkdir()
-    with pytest.raises(DataError, match=message):
-        read_examples(tmp_path / name, SUMMARIES)
-
-
-def test_a_form_that_is_not_supported_is_said_so(tmp_path: Path) -> None:
-    search = Task(slug="code-search", title="Search", kind="non-generative", form="retrieval", metrics=("mrr",))
-    with pytest.raises(InputError, match="retrieval"):
-        read_examples(tmp_path / "data.jsonl", search)
-
-
 def test_an_id_may_be_a_number_and_stands_for_the_row(tmp_path: Path) -> None:
     path = write_rows(
         tmp_path / "data.jsonl", {"id": 7, "source": "a", "target": "b"}, {"id": "", "source": "a", "target": "b"}
     )
     assert [example.example_id for example in read_examples(path, SUMMARIES).examples] == ["7", "line 2"]
+
+
+def test_labels_of_a_row_are_a_sorted_set(tmp_path: Path) -> None:
+    rows = [{"code": "a", "labels": ["y", "x", "y"]}, {"code": "b", "labels": []}, {"code": "c", "labels": ["z"]}]
+    found = read_examples(write_rows(tmp_path / "data.jsonl", *rows), COMMENTS)
+    assert [example.labels for example in found.examples] == [("x", "y"), (), ("z",)]
+    assert found.examples[0].target == "x, y"
+    assert found.label_counts == {"x": 1, "y": 1, "z": 1}
+
+
+@pytest.mark.parametrize("labels", ["x", None, [1.5], [""], [True], [1, "a"], [["x"]]])
+def test_other_lists_of_labels_are_refused(labels: object, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "data.jsonl", {"code": "a", "labels": labels})
+    with pytest.raises(DataError, match="line 1: field 'labels'"):
+        read_examples(path, COMMENTS)
+
+
+@pytest.mark.parametrize(("label", "expected"), [(1, "1"), (0, "0"), ("1", "1"), (True, "1"), (False, "0")])
+def test_a_code_answers_a_query_or_not(label: object, expected: str, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "data.jsonl", {"query": "q", "code": "c", "label": label, "code_id": 7})
+    (example,) = read_examples(path, SEARCH).examples
+    assert (example.text, example.text_pair, example.target, example.code_id) == ("q", "c", expected, "7")
+
+
+@pytest.mark.parametrize("label", [2, "yes", -1, None])
+def test_other_answers_are_refused(label: object, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "data.jsonl", {"query": "q", "code": "c", "label": label})
+    with pytest.raises(DataError, match="line 1: field 'label'"):
+        read_examples(path, SEARCH)
+
+
+def test_rows_of_a_search_without_labels_are_answers(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "data.jsonl", {"docstring": "q", "code": "c"}, {"docstring": "r", "code": "d"})
+    assert [example.target for example in read_examples(path, SEARCH).examples] == ["1", "1"]
+
+
+def test_a_row_without_the_column_of_the_first_is_refused_by_the_column_s_name(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "data.jsonl", {"func": "a", "target": 1}, {"code": "b", "target": 0})
+    with pytest.raises(DataError, match=r"line 2: no field 'code' \(column 'func'\)"):
+        read_examples(path, DEFECTS)
+
+
+def test_a_field_without_any_column_is_refused_with_the_option_that_names_one(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "data.jsonl", {"body": "a", "label": 1})
+    with pytest.raises(DataError, match=r"expected code, label; found 'body', 'label'; .*--map code=COLUMN"):
+        read_examples(path, DEFECTS)
+    found = read_examples(path, DEFECTS, columns={"code": "body"})
+    assert found.columns == {"code": "body", "label": "label"}
+    assert found.examples[0].text == "a"
+
+
+def test_groups_are_kept_and_must_be_there_on_every_row(tmp_path: Path) -> None:
+    rows = [{"code": "a", "label": 1, "project": "p"}, {"code": "b", "label": 0, "project": 7}]
+    found = read_examples(write_rows(tmp_path / "data.jsonl", *rows), DEFECTS, group_by="project")
+    assert [example.group for example in found.examples] == ["p", "7"]
+    path = write_rows(tmp_path / "data.jsonl", *rows, {"code": "c", "label": 1})
+    with pytest.raises(DataError, match="line 3: column 'project' to group by"):
+        read_examples(path, DEFECTS, group_by="project")
+
+
+def test_the_digest_tells_contents_and_their_order_apart() -> None:
+    one, other = (Example(example_id=name, text=name, text_pair=None, target="0") for name in "ab")
+    moved = Example(example_id="a", text="", text_pair="a", target="0")
+    digests = {digest_of(rows) for rows in ([one], [other], [one, other], [other, one], [moved], [])}
+    assert len(digests) == 6
+    assert digest_of([one]) == digest_of((one,))

@@ -1,14 +1,16 @@
-"""Rows of a data file, read one at a time: JSON Lines (plain or gzipped), CSV, Parquet.
+"""Rows of a data file, read one at a time: JSON Lines (plain, gzipped or packed by zstd), CSV, Parquet.
 
-Says where a row stands and what is wrong with it; what its fields mean is decided by `training.examples`.
-CSV is read with the standard library, which can name the row that is broken; Parquet through `datasets`.
+Says where a row stands and what is wrong with it; what its fields mean is decided by `data.examples`. Memory is
+bounded: no more than a line, a record of CSV or a batch of Parquet rows is held, and each has a largest size.
+CSV is read with the standard library, which can name the row that is broken; Parquet and zstd through pyarrow.
+
+Not covered: a Parquet file written so that a batch of its rows unpacks to gigabytes is noticed only after that.
 """
 
 import csv
-import glob
 import gzip
+import io
 import json
-import logging
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,9 +20,10 @@ from typing import IO, Any, NoReturn, cast
 
 from advisor.errors import DataError, printable
 
-SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet")
 MAX_LINE_BYTES = 32 * 1024**2
 MAX_UNPACKED_BYTES = 2 * 1024**3
+_PARQUET_BATCH_ROWS = 64
 _UTF8_BOM = b"\xef\xbb\xbf"
 _OTHER_BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
@@ -79,9 +82,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 def _parse_json(where: str, line: str) -> Row:
     try:
-        value = json.loads(
-            line, parse_constant=_refuse_constant, parse_float=_finite_float, object_pairs_hook=_without_doubled_keys
-        )
+        value = _DECODER.decode(line)
     except RecursionError:
         return Row(where=where, fields={}, problem="nested too deeply")
     except json.JSONDecodeError as error:
@@ -111,6 +112,12 @@ def _without_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         doubled = next(name for name in names if names.count(name) > 1)
         raise _RefusedValueError(f"field {printable(doubled)} stands there twice")
     return fields
+
+
+# `json.loads` would build one for every line.
+_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_finite_float, object_pairs_hook=_without_doubled_keys
+)
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -151,22 +158,28 @@ def _csv_lines(path: Path) -> Iterator[str]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    from datasets import load_dataset  # heavy, and wanted for this kind of file only
+    import pyarrow
+    from pyarrow import parquet  # heavy, and wanted for this kind of file only
 
     _open(path).close()  # a missing file gets the usual message
-    # Without this a broken file is also reported by a logger, ahead of the error below.
-    logger = logging.getLogger("datasets")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
     try:
-        rows = load_dataset("parquet", data_files=glob.escape(str(path)), split="train", streaming=True)
-        for number, fields in enumerate(rows, start=1):
-            yield Row(where=f"row {number}", fields=fields)
-    except Exception as error:  # Arrow and datasets have no common class for "this is no Parquet file"
-        reason = str(error.__cause__ or error).strip().partition("\n")[0][:200]
+        with parquet.ParquetFile(path) as file:
+            about = file.metadata
+            _check_unpacked(path, sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups)))
+            batches = file.iter_batches(batch_size=_PARQUET_BATCH_ROWS, use_threads=False)
+            for number, fields in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
+                for value in fields.values():
+                    if isinstance(value, str) and len(value) > MAX_LINE_BYTES:
+                        raise DataError(f"{path}: row {number}: longer than {MAX_LINE_BYTES // 1024**2} MiB")
+                yield Row(where=f"row {number}", fields=fields)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
         raise DataError(f"{path}: not a readable Parquet file ({reason})") from error
-    finally:
-        logger.setLevel(level)
+
+
+def _check_unpacked(path: Path, n_bytes: int) -> None:
+    if n_bytes > MAX_UNPACKED_BYTES:
+        raise DataError(f"{path}: more than {MAX_UNPACKED_BYTES // 1024**3} GiB of text")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str | Row]]:
@@ -188,8 +201,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str | Row]]:
             unpacked += len(raw)
             if len(raw) > MAX_LINE_BYTES:
                 raise DataError(f"{path}: line {number}: longer than {MAX_LINE_BYTES // 1024**2} MiB")
-            if unpacked > MAX_UNPACKED_BYTES:
-                raise DataError(f"{path}: more than {MAX_UNPACKED_BYTES // 1024**3} GiB of text")
+            _check_unpacked(path, unpacked)
             yield number, _decode(path, number, raw)
 
 
@@ -209,9 +221,14 @@ def _decode(path: Path, number: int, raw: bytes) -> str | Row:
 
 
 def _open(path: Path) -> IO[bytes]:
+    name = path.name.lower()
     try:
-        if path.name.lower().endswith(".gz"):
+        if name.endswith(".gz"):
             return cast("IO[bytes]", gzip.open(path, "rb"))
+        if name.endswith(".zst"):
+            import pyarrow  # part of `datasets`: no further library for one suffix
+
+            return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd"))
         return path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -1,0 +1,1 @@
+"""Datasets: found, read, checked, split. Without torch; `training` and `tuning` build on it."""
