@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from advisor.catalog.base_models import BaseModel
 from advisor.catalog.dimensions import Scalar
-from advisor.catalog.methods import Method, derived_values
+from advisor.catalog.methods import LORA_FAMILY, Method, derived_values
 from advisor.catalog.tasks import Head, Task, head_of
 from advisor.evidence.digest import Digest, Setting
 from advisor.spec import Architecture, Precision, Quantization
@@ -119,7 +119,7 @@ def choose_hyperparameters(method: Method, model: BaseModel, settings: Mapping[s
     for name, setting in settings.items():
         chosen[name] = _snap(method, name, setting.value)
     rate = chosen.get("learning_rate", method.hyperparameters(model.architecture)["learning_rate"])
-    if model.params > LARGE_MODEL_PARAMS and method.slug in ("lora", "dora", "rslora"):
+    if model.params > LARGE_MODEL_PARAMS and method.slug in LORA_FAMILY:
         rate = min(float(rate), LARGE_MODEL_LEARNING_RATE)
     chosen["learning_rate"] = rate
     return {**method.hyperparameters(model.architecture), **chosen, **derived_values(method.slug, chosen)}

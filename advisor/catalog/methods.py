@@ -9,7 +9,9 @@ Values of `target_modules`: "all-linear" is PEFT's own keyword (every linear lay
 PEFT's choice for the model type (query and value projections for LoRA), or the list that `modeling` keeps for
 model types that PEFT does not know. `lora_alpha` is not searched: it follows the rank (see `derived_values`).
 
-QLoRA is not a method of its own: it is `lora` with `quantization="4bit"` (`resolve_method` reads the name so).
+QLoRA is not a method of its own: it is `lora` with `quantization="4bit"` (`resolve_method` reads the name so). LoRA+ is
+one, as in its paper and in the evidence: its adapter is a LoRA adapter, but how it is trained, `loraplus_lr_ratio`, is
+what it is about. The other members of the LoRA family take that ratio as well when they are given one.
 
 Left out: bottleneck adapters (Houlsby, Pfeiffer, parallel), although a good part of the evidence is about them.
 PEFT 0.21 has none. Its nearest names are something else: PEANUT learns a non-linear update of the *weights*,
@@ -18,7 +20,7 @@ only. Evidence on adapters is therefore shown by `evidence`, but never counted f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from advisor.catalog.dimensions import Dimension, Scalar
@@ -28,6 +30,8 @@ from advisor.spec import Architecture, Quantization
 
 Family = Literal["additive", "selective", "reparameterized", "hybrid", "full"]
 
+# Methods whose adapter consists of PEFT's LoRA layers.
+LORA_FAMILY = frozenset({"lora", "lora-plus", "rslora", "dora"})
 ARCHITECTURES: tuple[Architecture, ...] = ("encoder-only", "encoder-decoder", "decoder-only")
 HEADS: tuple[Head, ...] = ("sequence-classification", "causal-lm", "seq2seq-lm")
 
@@ -107,11 +111,12 @@ def resolve_method(name: str) -> tuple[Method, Quantization | None]:
 def derived_values(method: str, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return hyperparameters that follow from others, given the ones that were chosen.
 
-    `lora_alpha` = 2 r for LoRA and DoRA keeps the scale lora_alpha / r at 2 (trl2026docs-010, biderman2024lora-001).
+    `lora_alpha` = 2 r for LoRA, LoRA+ and DoRA keeps the scale lora_alpha / r at 2 (trl2026docs-010,
+    biderman2024lora-001).
     rsLoRA divides by sqrt(r), so its `lora_alpha` stays (peft2026docs-001).
     """
     rank = values.get("r")
-    if method in ("lora", "dora") and isinstance(rank, int) and "lora_alpha" not in values:
+    if method in ("lora", "lora-plus", "dora") and isinstance(rank, int) and "lora_alpha" not in values:
         return {"lora_alpha": 2 * rank}
     return {}
 
@@ -123,7 +128,7 @@ def restrictions(method: str, model_type: str) -> dict[str, Scalar] | None:
     parameter and its low-rank change, and DoRA needs the norm of each layer's weight, so it refuses both
     (`ParamWrapper` in peft/tuners/lora/layer.py, PEFT 0.21).
     """
-    if model_type not in ADAPTED_EXPERTS or method not in _LORA_FAMILY:
+    if model_type not in ADAPTED_EXPERTS or method not in LORA_FAMILY:
         return {}
     return None if method == "dora" else {"lora_dropout": 0.0}
 
@@ -140,7 +145,6 @@ _IA3_MODEL_TYPES = frozenset({
     "gpt_neo", "gpt_neox", "gptj", "llama", "llama4", "mistral", "mixtral", "mt5", "opt", "phi", "qwen2", "qwen3",
     "roberta", "t5", "RefinedWeb", "RefinedWebModel",
 })  # fmt: skip
-_LORA_FAMILY = frozenset({"lora", "rslora", "dora"})
 # Mixtures whose experts transformers 5 stores as whole parameters under names that PEFT 0.21 translates the old names
 # of linear layers into; those of other mixtures are left alone. A test compares with the tables of both.
 ADAPTED_EXPERTS = frozenset({
@@ -179,6 +183,12 @@ _LORA_DROPOUT = Dimension(
     name="lora_dropout", kind="float", low=0.0, high=0.1,
     evidence=("weyssow2023peft-001", "storhaug2024peft-105", "dettmers2023qlora-001"),
 )  # fmt: skip
+_LORA_RANK = _rank((4, 8, 16, 32, 64), "liu2022tfew-002", "trl2026docs-010", "tinker2026cookbook-004")
+# 1 is plain LoRA. The authors' runs have 20 (RoBERTa on MNLI, and their example), their rule of thumb is 16 (Hayou et
+# al. 2024, https://arxiv.org/abs/2402.12354), more for harder tasks.
+_LORAPLUS_RATIO = Dimension(
+    name="loraplus_lr_ratio", kind="float", low=2.0, high=32.0, log=True, evidence=("hayou2024loraplus-001",)
+)
 
 
 def _lora(slug: str, title: str, paper: str, extra: Mapping[str, Scalar], rank: Dimension, *evidence: str) -> Method:
@@ -204,6 +214,19 @@ def _lora(slug: str, title: str, paper: str, extra: Mapping[str, Scalar], rank: 
         ),
         works_quantized=True,
     )  # fmt: skip
+
+
+def _lora_plus() -> Method:
+    """Base rates around half of LoRA's (hayou2024loraplus-002): 5e-5 and 1e-4 in the authors' examples."""
+    plain = _lora("lora-plus", "LoRA+", "hayou2024loraplus", {"loraplus_lr_ratio": 20.0}, _LORA_RANK)
+    rate = _learning_rate(2e-5, 1.5e-3, "hayou2024loraplus-001", "hayou2024loraplus-002")
+    others = [dimension for dimension in plain.dimensions if dimension.name != "learning_rate"]
+    return replace(
+        plain,
+        defaults={**plain.defaults, "learning_rate": 1.5e-4},
+        learning_rates={"encoder-only": 2e-4, "encoder-decoder": 2.5e-4, "decoder-only": 1e-4},
+        dimensions=(rate, _LORAPLUS_RATIO, *others),
+    )
 
 
 def _soft_prompt(
@@ -322,10 +345,8 @@ def _full() -> Method:
 METHODS: dict[str, Method] = {
     method.slug: method
     for method in (
-        _lora(
-            "lora", "LoRA", "hu2021lora", {},
-            _rank((4, 8, 16, 32, 64), "liu2022tfew-002", "trl2026docs-010", "tinker2026cookbook-004"),
-        ),
+        _lora("lora", "LoRA", "hu2021lora", {}, _LORA_RANK),
+        _lora_plus(),
         _lora(
             "rslora", "rsLoRA", "kalajdzievski2023rslora", {"use_rslora": True, "r": 32, "lora_alpha": 16},
             _rank((16, 32, 64, 128), "kalajdzievski2023rslora-001", "peft2026comparison-004"), "peft2026comparison-004",

@@ -14,7 +14,7 @@ from advisor.catalog.tasks import Head
 from advisor.dryrun.hyperparameters import check_values, shown
 from advisor.dryrun.peft_methods import config_from_file
 from advisor.errors import InputError
-from advisor.modeling.adapters import BUILDERS, TASK_TYPES, TRAINING_HYPERPARAMETERS, build_config
+from advisor.modeling.adapters import BUILDERS, LORAPLUS_RATIO, TASK_TYPES, build_config, training_hyperparameters
 from advisor.modeling.base import BaseModel, BaseRequest
 from advisor.modeling.meta import ModelSource, build_on_meta
 
@@ -42,7 +42,8 @@ def adapter_of_method(
     given = sorted(_GIVEN & set(hyperparameters))
     if given:
         raise InputError(f"--set {given[0]}: follows from the model and --head; --adapter-config takes a whole file")
-    own = {name: value for name, value in hyperparameters.items() if name not in TRAINING_HYPERPARAMETERS}
+    of_the_loop = training_hyperparameters(method.slug)
+    own = {name: value for name, value in hyperparameters.items() if name not in of_the_loop}
     _check_training({name: value for name, value in hyperparameters.items() if name not in own})
     if method.slug in BUILDERS:
         check_values(BUILDERS[method.slug][1], own, "--set")
@@ -100,6 +101,8 @@ def _check_training(values: Mapping[str, object]) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
             raise InputError(f"--set {name}={shown(value)}: must be a number that is not negative")
+        if name == LORAPLUS_RATIO and value < 1:
+            raise InputError(f"--set {name}={shown(value)}: must be at least 1, which is plain LoRA")
 
 
 def _stand_in(source: ModelSource, head: Head) -> BaseModel:

@@ -21,7 +21,7 @@ from advisor.spec import Architecture
 # Name in the evidence -> PEFT's or transformers' name.
 NAMES = {
     "lr": "learning_rate", "r": "r", "dropout": "lora_dropout", "num_virtual_tokens": "num_virtual_tokens",
-    "epochs": "num_epochs",
+    "epochs": "num_epochs", "lr_ratio_B_over_A": "loraplus_lr_ratio",
 }  # fmt: skip
 # A rate or rank depends more on the architecture than on the task.
 _OTHER_TASK, _OTHER_KIND = 0.6, 0.3

@@ -8,7 +8,7 @@ from advisor.catalog.tasks import Task
 from advisor.feasibility.estimate import Estimate
 from advisor.feasibility.memory import Step
 from advisor.feasibility.stored import estimate_step
-from advisor.spec import GIB, Architecture, Budget, Precision, Quantization
+from advisor.spec import GIB, Architecture, Budget, Precision, Quantization, QuantizationChoice
 
 # Examples per optimizer step. LoRA wants effective batches of at most 32 (trl2026docs-002,
 # tinker2026cookbook-008); decoders of the evidence ran with 16 to 32, encoders with 32 to 64.
@@ -102,21 +102,29 @@ def precision_for(device: Device, architecture: Architecture) -> Precision:
     return device.low_precision
 
 
-def fit(proposal: Proposal, task: Task, device: Device, forced: Quantization | None = None) -> Fit | None:
+def fit(proposal: Proposal, task: Task, device: Device, forced: QuantizationChoice | None = None) -> Fit | None:
     """Return the best way to train a proposal on a device.
 
     The first way that leaves room for a few examples at once: as it is; with gradient checkpointing, which costs
     time; with the base in 4 bits, which costs time and a little quality; with both. When none does, the one with
     most examples at once. When nothing fits, the smallest way is returned with `fits` false.
 
+    Args:
+        proposal: What is trained.
+        task: Gives the lengths.
+        device: What there is.
+        forced: Storage of the base weights that was asked for; None to choose between 4 bits and none.
+
     Returns:
         None where nothing can be said without a dry run.
     """
     precision = precision_for(device, proposal.model.architecture)
     stored: tuple[Quantization | None, ...] = (None, "4bit") if _may_quantize(proposal) else (None,)
+    if forced is not None:
+        stored = (None if forced == "none" else forced,)
     ways = [
         way
-        for quantization in ((forced,) if forced is not None else stored)
+        for quantization in stored
         for checkpointing in (False, True)
         if (way := _largest(proposal, task, device, precision, quantization, checkpointing)) is not None
     ]

@@ -26,11 +26,11 @@ Coefficients = Mapping[str, float]
 
 # Hyperparameter that a method's memory depends on.
 SIZE_OF: dict[str, str] = {
-    "lora": "r", "rslora": "r", "dora": "r", "prompt-tuning": "num_virtual_tokens",
+    "lora": "r", "lora-plus": "r", "rslora": "r", "dora": "r", "prompt-tuning": "num_virtual_tokens",
     "prefix-tuning": "num_virtual_tokens", "p-tuning": "num_virtual_tokens",
 }  # fmt: skip
-# Same tensors under another scale.
-_SAME_AS = {"rslora": "lora"}
+# Same tensors under another scale, or with other learning rates.
+SAME_STEP_AS = {"lora-plus": "lora", "rslora": "lora"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def find_profile(
         DataError: The file is damaged.
     """
     stored: Precision = "fp32" if precision == "fp32" else "bf16"
-    return _parsed(key_of(base_model, head, _SAME_AS.get(method, method), stored, quantization, checkpointing))
+    return _parsed(key_of(base_model, head, SAME_STEP_AS.get(method, method), stored, quantization, checkpointing))
 
 
 def key_of(

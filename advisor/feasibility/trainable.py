@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from advisor.catalog.base_models import BaseModel
+from advisor.catalog.methods import LORA_FAMILY
 from advisor.catalog.shapes import Linear, Shape
 from advisor.catalog.tasks import Head
 
@@ -42,7 +43,7 @@ def trainable_params(
 
 def _adapter_params(method: str, hyperparameters: Mapping[str, object], shape: Shape, head: Head) -> int:
     targets = target_linears(method, hyperparameters, shape)
-    if method in ("lora", "rslora", "dora"):
+    if method in LORA_FAMILY:
         rank = whole_number(hyperparameters, "r", 8)
         magnitude = 1 if method == "dora" or hyperparameters.get("use_dora") else 0
         return sum((rank * (one.inputs + one.outputs) + magnitude * one.outputs) * n for one, n in targets)

@@ -30,15 +30,17 @@ from peft.utils.constants import (
 )
 
 from advisor.candidates import Candidate
-from advisor.catalog.methods import find_method
+from advisor.catalog.methods import LORA_FAMILY, find_method
 from advisor.catalog.tasks import Head
 from advisor.errors import InputError, nearest_names, printable
-from advisor.modeling.base import BaseModel
+from advisor.modeling.base import BaseModel, ModelHead
 
 # Hyperparameters that belong to the training loop, under transformers' names.
 TRAINING_HYPERPARAMETERS = frozenset(
     {"learning_rate", "num_epochs", "weight_decay", "warmup_ratio", "lr_scheduler_type"}
 )
+# Of LoRA+, under PEFT's name: the rate of the matrices B divided by that of the matrices A.
+LORAPLUS_RATIO = "loraplus_lr_ratio"
 TASK_TYPES: dict[Head, str] = {
     "sequence-classification": "SEQ_CLS",
     "causal-lm": "CAUSAL_LM",
@@ -54,14 +56,20 @@ class UnsupportedCandidateError(InputError):
     """A combination of method, base model, head and hyperparameters that cannot be trained."""
 
 
-def check_supported(candidate: Candidate, head: Head) -> None:
+def training_hyperparameters(method: str) -> frozenset[str]:
+    """Return the names of what the training loop takes from a candidate of this method; all others are PEFT's."""
+    return TRAINING_HYPERPARAMETERS | {LORAPLUS_RATIO} if method in LORA_FAMILY else TRAINING_HYPERPARAMETERS
+
+
+def check_supported(candidate: Candidate, head: ModelHead) -> None:
     """Refuse combinations that are known not to work.
 
     Raises:
         UnsupportedCandidateError: With the reason.
     """
     method = find_method(candidate.method)
-    if not method.supports(candidate.architecture, head):
+    # What works below a classifier works without one.
+    if not method.supports(candidate.architecture, "sequence-classification" if head == "embedding" else head):
         raise UnsupportedCandidateError(
             f"{method.slug} does not work on {candidate.architecture} models with a {head} head"
         )
@@ -77,9 +85,8 @@ def build_config(candidate: Candidate, base: BaseModel) -> PeftConfig | None:
             value.
     """
     check_supported(candidate, base.request.head)
-    settings = {
-        name: value for name, value in candidate.hyperparameters.items() if name not in TRAINING_HYPERPARAMETERS
-    }
+    own = training_hyperparameters(candidate.method)
+    settings = {name: value for name, value in candidate.hyperparameters.items() if name not in own}
     if candidate.method == "full":
         _check_names(settings, (), candidate.method)
         return None
@@ -94,7 +101,7 @@ def build_config(candidate: Candidate, base: BaseModel) -> PeftConfig | None:
 def _common(base: BaseModel) -> Settings:
     own_heads = [name for name in base.head_modules if name not in _HEADS_PEFT_KNOWS]
     return {
-        "task_type": TASK_TYPES[base.request.head],
+        "task_type": "FEATURE_EXTRACTION" if base.request.head == "embedding" else TASK_TYPES[base.request.head],
         "base_model_name_or_path": base.source,
         "modules_to_save": own_heads or None,
     }
@@ -173,6 +180,7 @@ def _one_line(error: Exception) -> str:
 
 BUILDERS: dict[str, tuple[Callable[[Settings, BaseModel], Settings], type[PeftConfig]]] = {
     "lora": (_lora, LoraConfig),
+    "lora-plus": (_lora, LoraConfig),
     "rslora": (_rslora, LoraConfig),
     "dora": (_dora, LoraConfig),
     "ia3": (_ia3, IA3Config),

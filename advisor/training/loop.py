@@ -11,56 +11,22 @@ from typing import Any
 
 import torch
 from transformers import get_scheduler
-from transformers.trainer_utils import SchedulerType
 
 from advisor.candidates import Candidate
-from advisor.errors import nearest_names, printable
-from advisor.modeling.adapters import UnsupportedCandidateError
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on, release_memory
 from advisor.modeling.quiet import quiet_libraries
 from advisor.training.batches import Batch, collate, training_batches
 from advisor.training.random_state import RandomState
+from advisor.training.retrieval import pair_loss
+from advisor.training.schedule import Schedule, parameter_groups
 from advisor.training.tokens import TokenRow
 
 CLIP_NORM = 1.0
-# Weight decay pulls towards zero, which suits a matrix but not a bias, nor a scale that starts at one.
-_NOT_DECAYED = ("bias", "norm", "ia3_l")
 
 
 class NonFiniteLossError(ArithmeticError):
     """The loss or its gradient is not a number, or infinite."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """Hyperparameters of the loop, under transformers' names, with its defaults."""
-
-    learning_rate: float
-    weight_decay: float = 0.0
-    warmup_ratio: float = 0.0
-    lr_scheduler_type: str = "linear"
-
-    @classmethod
-    def of(cls, candidate: Candidate) -> "Schedule":
-        """Read and check the values of a candidate.
-
-        Raises:
-            UnsupportedCandidateError: A value is not one that can be trained with.
-        """
-        values = {name: candidate.hyperparameters[name] for name in cls.__slots__ if name in candidate.hyperparameters}
-        kind = values.pop("lr_scheduler_type", "linear")
-        kinds = [item.value for item in SchedulerType]
-        if kind not in kinds:
-            near = nearest_names(str(kind), kinds) or kinds
-            raise UnsupportedCandidateError(f"lr_scheduler_type {printable(str(kind))}: use {', '.join(near[:3])}")
-        for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise UnsupportedCandidateError(f"{name} must be a number of at least 0, not {value!r}")
-        numbers = {name: float(str(value)) for name, value in values.items()}
-        if numbers.get("warmup_ratio", 0.0) > 1:
-            raise UnsupportedCandidateError(f"warmup_ratio {numbers['warmup_ratio']:g} is not between 0 and 1")
-        return cls(lr_scheduler_type=str(kind), **numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +74,7 @@ class Training:
         self._device = attached.base.device
         self._precision = precision_on(self._device, candidate.precision)
         self._parameters = attached.trainable_parameters
-        self._optimizer = torch.optim.AdamW(
-            _parameter_groups(attached, schedule.weight_decay), lr=schedule.learning_rate, fused=True
-        )
+        self._optimizer = torch.optim.AdamW(parameter_groups(attached, schedule), lr=schedule.learning_rate, fused=True)
         self._scheduler = get_scheduler(
             schedule.lr_scheduler_type,
             self._optimizer,
@@ -321,16 +285,25 @@ class Training:
         while self._waiting:
             part = self.next_micro_batch()
             with self.autocast():
-                # The model's loss is the mean over the units of its own part.
-                loss = self._attached.model(**self.batch_of(part.rows), **self._attached.forward_options).loss
+                loss = self._mean_loss(part.rows)
             self.scaled(loss, part.share).backward()
             total += loss.detach() * part.share
         self.take_loss(float(total))
 
+    def _mean_loss(self, rows: Sequence[TokenRow]) -> torch.Tensor:
+        """Return the mean loss over the units of some rows: the model's own, where it has a head."""
+        if self._attached.base.request.head == "embedding":
+            return pair_loss(self._attached, rows)
+        loss: torch.Tensor = self._attached.model(**self.batch_of(rows), **self._attached.forward_options).loss
+        return loss
+
     def batch_of(self, rows: Sequence[TokenRow]) -> Batch:
         """Return rows as a padded batch with labels, on the device."""
         base = self._attached.base
-        batch = collate(rows, base.tokenizer, base.request.head, side=self._attached.padding_side)
+        batch = collate(
+            rows, base.tokenizer, base.request.head,
+            side=self._attached.padding_side, is_multi_label=base.request.is_multi_label,
+        )  # fmt: skip
         return {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
 
     def _start_step(self) -> None:
@@ -348,15 +321,3 @@ class Training:
     def autocast(self) -> torch.autocast:
         """Return the arithmetic of the forward pass."""
         return torch.autocast(self._device.type, dtype=DTYPES[self._precision], enabled=self._precision != "fp32")
-
-
-def _parameter_groups(attached: AttachedModel, weight_decay: float) -> list[dict[str, object]]:
-    decayed: list[torch.nn.Parameter] = []
-    rest: list[torch.nn.Parameter] = []
-    for name, parameter in attached.model.named_parameters():
-        if parameter.requires_grad:
-            is_vector = parameter.ndim < 2 or any(part in name.lower() for part in _NOT_DECAYED)
-            group = rest if is_vector else decayed
-            group.append(parameter)
-    groups = ((decayed, weight_decay), (rest, 0.0))
-    return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]

@@ -11,7 +11,8 @@ it holds now, which is the peak as long as freed blocks stay in the cache.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -24,6 +25,7 @@ from advisor.training.tokens import TokenRow
 from advisor.trial import StepMeasurement
 
 _UNTIMED_STEPS, _TIMED_STEPS = 1, 1
+ResultT = TypeVar("ResultT")
 
 
 class DeviceMemory(Protocol):
@@ -123,7 +125,8 @@ def measure_step(
     """
     size = min(candidate.micro_batch_size or candidate.batch_size, len(data.examples("train")))
     while size >= 1:
-        measured = _unless_out_of_memory(data, replace(candidate, micro_batch_size=size), memory, seed, clock)
+        halved = replace(candidate, micro_batch_size=size)
+        measured = unless_out_of_memory(partial(_measure, data, halved, memory, seed, clock))
         memory.reset()  # here, where nothing holds on to the tensors of the step any more
         if measured is not None:
             return measured
@@ -131,11 +134,10 @@ def measure_step(
     return None
 
 
-def _unless_out_of_memory(
-    data: Resident, candidate: Candidate, memory: DeviceMemory, seed: int, clock: Callable[[], float]
-) -> StepMeasurement | None:
+def unless_out_of_memory(run: Callable[[], ResultT]) -> ResultT | None:
+    """Return what `run` returns, None when memory runs out; nothing holds on to the tensors of the failure then."""
     try:
-        return _measure(data, candidate, memory, seed, clock)
+        return run()
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -11,30 +11,21 @@ from pathlib import Path
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
+from advisor.data.dataset import Code
+from advisor.data.examples import Example
 from advisor.modeling.attachment import AttachedModel, attach_adapter, changes_base, load_adapter, untuned
-from advisor.modeling.devices import (
-    choose_device,
-    describe_device,
-    peak_memory_bytes,
-    release_memory,
-    reset_peak_memory,
-)
+from advisor.modeling.devices import choose_device, describe_device, release_memory
 from advisor.training.checkpoint import read_checkpoint, write_checkpoint
-from advisor.training.evaluation import predict
-from advisor.training.examples import Example
+from advisor.training.groups import Arrival, Groups
+from advisor.training.inference import measure_inference
 from advisor.training.live import LiveTrial, failure_of
 from advisor.training.loop import Training
-from advisor.training.metrics import measure
 from advisor.training.packing.choice import measure_packs
-from advisor.training.packing.evaluation import predict_packed
-from advisor.training.packing.layout import PackingError
-from advisor.training.packing.pack import Pack
-from advisor.training.packing.trunk import has_prompts
-from advisor.training.predictions import predictions_of, shown, write_predictions
 from advisor.training.probe import device_memory, measure_step
 from advisor.training.resident import Resident
+from advisor.training.scoring import Scorer
 from advisor.training.token_cache import TokenCache
-from advisor.trial import Evaluation, PackMeasurement, RungReport, Split, StepMeasurement, TrialSpec
+from advisor.trial import Evaluation, Inference, PackMeasurement, RungReport, Split, StepMeasurement, TrialSpec
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +43,7 @@ class DeviceRunner:
         max_eval_examples: int | None = None,
         slots: int = 1,
         cache: TokenCache | None = None,
+        codebase: Sequence[Code] = (),
     ) -> None:
         """Choose the device; nothing is loaded yet.
 
@@ -64,20 +56,25 @@ class DeviceRunner:
                 None for all. The test split is always used whole.
             slots: How many trials may be live at once; more than one are packed.
             cache: Keeps token ids between runs; None to tokenize in each.
+            codebase: What a code search searches; empty for the code of the split that is asked about.
 
         Raises:
+            DataError: No row of a code search is an answer.
             InputError: No such device.
         """
-        self._task = task
         self._seed = seed
         self._device = choose_device(device)
-        self._data = Resident(task, splits, self._device, seed=seed, max_valid_examples=max_eval_examples, cache=cache)
+        self._data = Resident(
+            task, splits, self._device,
+            seed=seed, max_valid_examples=max_eval_examples, cache=cache, codebase=codebase,
+        )  # fmt: skip
+        self._scorer = Scorer(task, self._data)
+        self._groups = Groups(self._data, self._scorer, self._device)
         self._memory = device_memory(self._device)
         self._slots = slots
+        # What else a computer does beside must not decide; a GPU is waited for, and the processor does not work then.
+        self._clock = time.process_time if self._device.type == "cpu" else time.perf_counter
         self._live: dict[int, LiveTrial] = {}
-        self._turn = 0
-        self._pack: Pack | None = None
-        self._unpackable: set[object] = set()
 
     @property
     def slots(self) -> int:
@@ -137,7 +134,9 @@ class DeviceRunner:
         if self._live:
             raise RuntimeError(f"trial {next(iter(self._live))} is live; stop it before measuring others")
         try:
-            return measure_packs(self._data, candidate, self._memory, seed=self._seed, at_most=at_most)
+            return measure_packs(
+                self._data, candidate, self._memory, seed=self._seed, at_most=at_most, clock=self._clock
+            )
         except Exception as error:
             _log.info("no pack could be measured: %s", failure_of(error).message)
             return ()
@@ -176,14 +175,10 @@ class DeviceRunner:
         self._begin_waiting()
         if not self._live or any(live.rung >= len(live.spec.rung_steps) for live in self._live.values()):
             raise RuntimeError("no live trial that could be advanced")
-        over = [live for live in self._live.values() if live.failure is not None]
-        if not over:
-            group = self._next_group()
-            self._turn += 1
-            for live in group:
-                live.turn = self._turn
-            return tuple(self._reported(live, *shown) for live, shown in self._advance_group(group))
-        return tuple(self._reported(live, {}, None) for live in over)
+        arrived = [Arrival(live=live) for live in self._live.values() if live.failure is not None]
+        if not arrived:
+            arrived = self._groups.advance([live for live in self._live.values() if live.training is not None])
+        return tuple(map(self._reported, arrived))
 
     def checkpoint(self, number: int, folder: Path) -> None:
         """Write all that a live trial needs to go on from where it stands: whole or not at all.
@@ -195,6 +190,26 @@ class DeviceRunner:
         if live is None or live.training is None or live.failure is not None:
             raise RuntimeError(f"trial {number} has nothing to go on from")
         write_checkpoint(live.training, folder, duration_s=live.duration_s, rung=live.rung, turn=live.turn)
+
+    def measure_inference(self, number: int) -> Inference | None:
+        """Measure what predicting with a live trial's model takes, alone; see `training.inference`.
+
+        Returns:
+            None where it cannot be measured.
+
+        Raises:
+            RuntimeError: This trial is not live or has failed.
+        """
+        live = self._live.get(number)
+        if live is None or live.attached is None:
+            raise RuntimeError(f"trial {number} has no model to measure")
+        candidate = live.spec.candidate
+        try:
+            rows = self._data.rows("valid", candidate, live.attached).rows
+            return measure_inference(live.attached, rows, precision=candidate.precision)
+        except Exception as error:
+            _log.warning("trial %d: prediction could not be measured: %s", number, failure_of(error).message)
+            return None
 
     def save(self, number: int, folder: Path) -> None:
         """Write the live trial's adapter (ordinary PEFT format, or a model folder for full fine-tuning).
@@ -231,7 +246,7 @@ class DeviceRunner:
         """
         attached = self.attach_saved(candidate, adapter, seed=seed)
         try:
-            return self._evaluate(attached, candidate, split, predictions=predictions)
+            return self._scorer.score(attached, candidate, split, predictions=predictions)
         finally:
             self._data.give_back(attached)
 
@@ -285,133 +300,21 @@ class DeviceRunner:
         if checkpoint is not None:
             extra = read_checkpoint(training, checkpoint)
             live.duration_s, live.rung, live.turn = float(extra["duration_s"]), int(extra["rung"]), int(extra["turn"])
-            self._turn = max(self._turn, live.turn)
         live.training = training
         live.duration_s += time.perf_counter() - began_s
 
-    def _next_group(self) -> list[LiveTrial]:
-        """Return the trials that advance together next: those that have waited longest."""
-        begun = [live for live in self._live.values() if live.training is not None]
-        first = min(begun, key=lambda live: live.turn)
-        key = first.pack_key
-        if key is None or key in self._unpackable:
-            return [first]
-        return [live for live in begun if live.pack_key == key]
-
-    def _advance_group(self, group: list[LiveTrial]) -> list[tuple[LiveTrial, tuple[dict[str, float], float | None]]]:
-        reset_peak_memory(self._device)
-        began_s = time.perf_counter()
-        try:
-            arrived = self._train(group)
-            shown = self._shown(arrived)
-        except PackingError as error:
-            _log.warning("trials cannot be packed on this model and train one by one: %s", error)
-            self._unpackable.add(group[0].pack_key)
-            self._pack = None
-            group = group[:1]
-            arrived = self._train(group)
-            shown = self._shown(arrived)
-        duration_s, peak = time.perf_counter() - began_s, peak_memory_bytes(self._device)
-        for live in group:
-            live.note(duration_s, peak, len(group))
-        return [(live, shown[live.spec.number]) for live in arrived]
-
-    def _train(self, group: list[LiveTrial]) -> list[LiveTrial]:
-        """Train until one has reached its rung; return those that have, and those that failed."""
-        if len(group) == 1:
-            live = group[0]
-            assert live.training is not None
-            try:
-                live.training.train_to(live.target)
-            except Exception as error:
-                live.failure = failure_of(error)
-            return group
-        pack = self._pack_of(group)
-        pack.advance({live.spec.number: live.target for live in group})
-        for live in group:
-            if live.spec.number in pack.failures:
-                live.failure = failure_of(pack.failures[live.spec.number])
-        return [live for live in group if live.failure or (live.training and live.training.step >= live.target)]
-
-    def _pack_of(self, group: list[LiveTrial]) -> Pack:
-        numbers = frozenset(live.spec.number for live in group)
-        if self._pack is None or self._pack.numbers != numbers:
-            self._pack = None  # the old stacks go before the new ones come
-            trainings = {live.spec.number: live.training for live in group if live.training is not None}
-            self._pack = Pack(self._data.base_model(group[0].spec.candidate), trainings)
-        return self._pack
-
-    def _shown(self, arrived: list[LiveTrial]) -> dict[int, tuple[dict[str, float], float | None]]:
-        """Evaluate trials at their rung; return metrics and training loss by number."""
-        alive = [live for live in arrived if live.failure is None]
-        shown: dict[int, tuple[dict[str, float], float | None]] = {live.spec.number: ({}, None) for live in arrived}
-        together: dict[int, list[str]] = {}
-        if len(alive) > 1 and self._pack is not None and not any(has_prompts(_attached(live)) for live in alive):
-            first = alive[0].spec.candidate
-            together = predict_packed(
-                self._data.base_model(first),
-                self._pack.trunk,
-                [live.spec.number for live in alive],
-                self._data.rows("valid", first, _attached(alive[0])).rows,
-                precision=first.precision,
-                max_target_length=self._task.max_target_length,
-            )
-        for live in alive:
-            number = live.spec.number
-            try:
-                assert live.training is not None
-                metrics = self._evaluate(_attached(live), live.spec.candidate, "valid", together.get(number)).metrics
-                shown[number] = (dict(metrics), live.training.mean_loss())
-            except Exception as error:
-                live.failure = failure_of(error)
-        return shown
-
-    def _reported(self, live: LiveTrial, metrics: dict[str, float], train_loss: float | None) -> RungReport:
-        report = live.report(metrics, train_loss)
+    def _reported(self, arrival: Arrival) -> RungReport:
+        live = arrival.live
+        report = live.report(arrival.metrics, arrival.train_loss)
         live.rung += 1
         if live.failure is not None:
             self._free(live)
         return report
 
-    def _evaluate(
-        self,
-        attached: AttachedModel,
-        candidate: Candidate,
-        split: Split,
-        predicted: list[str] | None = None,
-        *,
-        predictions: Path | None = None,
-    ) -> Evaluation:
-        began_s = time.perf_counter()
-        examples = self._data.examples(split)
-        if predicted is None:
-            predicted = predict(
-                attached,
-                self._data.rows(split, candidate, attached).rows,
-                precision=candidate.precision,
-                max_target_length=self._task.max_target_length,
-            )
-        made = predictions_of(examples, predicted)
-        if predictions is not None:
-            write_predictions(made, predictions)
-        expected = [example.target for example in examples]
-        return Evaluation(
-            metrics=measure(self._task.metrics, expected, predicted, label_names=self._data.label_names),
-            n_examples=len(examples),
-            duration_s=time.perf_counter() - began_s,
-            predictions=shown(made),
-        )
-
     def _free(self, live: LiveTrial) -> None:
         attached, live.attached, live.training = live.attached, None, None
-        if self._pack is not None and live.spec.number in self._pack.numbers:
-            self._pack = None
+        self._groups.leave(live.spec.number)
         if attached is not None:
             self._data.give_back(attached)
         else:
             release_memory(self._device)
-
-
-def _attached(live: LiveTrial) -> AttachedModel:
-    assert live.attached is not None
-    return live.attached

@@ -25,7 +25,7 @@ from advisor.dryrun.peaks import peaks_of
 from advisor.dryrun.profile import Configuration, overhead_of, profile_of, workload_at
 from advisor.dryrun.step import run_step
 from advisor.dryrun.workload import Workload
-from advisor.feasibility.profiles import FILE_NAME, SIZE_OF, Point, StepProfile, key_of, line_of
+from advisor.feasibility.profiles import FILE_NAME, SAME_STEP_AS, SIZE_OF, Point, StepProfile, key_of, line_of
 from advisor.modeling.meta import read_model_source
 from advisor.spec import Precision, Quantization
 
@@ -110,7 +110,7 @@ def _decoder(model: BaseModel) -> Iterator[Wanted]:
             method not in ("lora", "ia3") or restrictions(method, model.model_type) is None
         ):
             continue
-        if method == "rslora" or (method == "full" and model.params > LARGEST_FULL):
+        if method in SAME_STEP_AS or (method == "full" and model.params > LARGEST_FULL):
             continue
         one = {"model": model, "head": "causal-lm", "method": method, "precision": "bf16"}
         yield Wanted(**one, rank=rank)
@@ -130,7 +130,7 @@ def _decoder(model: BaseModel) -> Iterator[Wanted]:
 
 def _small(model: BaseModel, head: Head) -> Iterator[Wanted]:
     for method, about in METHODS.items():
-        if method == "rslora" or not about.supports(model.architecture, head):
+        if method in SAME_STEP_AS or not about.supports(model.architecture, head):
             continue
         later = 3 if model.architecture == "encoder-decoder" and method != "lora" else 0
         for rank, precision in ((1 + later, "bf16"), (4 + later, "fp32")):

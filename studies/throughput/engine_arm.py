@@ -16,8 +16,10 @@ from advisor.search import loop as search_loop
 from advisor.search.asking import ORIGIN, WARM_START
 from advisor.search.checkpoints import Checkpoints
 from advisor.search.journal import Journal
-from advisor.search.study import PRUNER_NAME, SAMPLER_NAME, open_study
+from advisor.search.sampling import SAMPLER_NAME
+from advisor.search.study import PRUNER_NAME, open_study
 from advisor.training import runner as device_runner
+from advisor.training.groups import Groups
 from advisor.training.loop import Training
 from advisor.training.packing.choice import best_pack
 from advisor.training.packing.pack import Pack
@@ -87,7 +89,7 @@ class Stopwatch:
     def __enter__(self) -> "Stopwatch":
         places: tuple[tuple[str, Any, str], ...] = (
             ("training", Training, "train_to"), ("training in packs", Pack, "advance"),
-            ("evaluation", DeviceRunner, "_shown"), ("attaching", device_runner, "attach_adapter"),
+            ("evaluation", Groups, "evaluate"), ("attaching", device_runner, "attach_adapter"),
             ("measuring packs", DeviceRunner, "measure_packs"), ("checkpoints", Checkpoints, "write"),
             ("checkpoints", Checkpoints, "remove"), ("saving adapters", DeviceRunner, "save"),
             ("trials.jsonl", Journal, "append"), ("Optuna's storage", search_loop, "ask"),

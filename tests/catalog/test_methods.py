@@ -1,9 +1,12 @@
 """The catalogue of methods, compared with what the installed PEFT offers."""
 
+import inspect
+
 import pytest
 import torch
 from peft import LoraConfig, PeftType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.optimizers import create_loraplus_optimizer
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 from peft.utils.transformers_weight_conversion import _MOE_TARGET_MODULE_MAPPING
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
@@ -12,6 +15,7 @@ from transformers.conversion_mapping import _MODEL_TO_CONVERSION_PATTERN
 from advisor.catalog.files import read_rows
 from advisor.catalog.methods import (
     ADAPTED_EXPERTS,
+    LORA_FAMILY,
     METHODS,
     derived_values,
     find_method,
@@ -32,7 +36,10 @@ def test_peft_knows_the_method_and_all_its_hyperparameters(method):
         assert set(method.defaults) == TRAINING
         return
     config = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(method.peft_type)]
-    assert set(method.defaults) - TRAINING <= set(config.__dataclass_fields__)
+    of_the_optimizer = (
+        set(inspect.signature(create_loraplus_optimizer).parameters) if method.peft_type == "LORA" else set()
+    )
+    assert set(method.defaults) - TRAINING <= set(config.__dataclass_fields__) | of_the_optimizer
 
 
 @EVERY
@@ -83,6 +90,7 @@ def test_asking_for_a_bottleneck_adapter_is_told_that_peft_has_none():
 def test_lora_alpha_follows_the_rank_unless_it_was_chosen():
     assert derived_values("lora", {"r": 8}) == {"lora_alpha": 16}
     assert derived_values("lora", {"r": 8, "lora_alpha": 8}) == {}
+    assert derived_values("lora-plus", {"r": 8}) == {"lora_alpha": 16}
     assert derived_values("rslora", {"r": 8}) == {}
 
 
@@ -97,7 +105,7 @@ def test_the_mixtures_whose_experts_are_adapted_are_those_of_peft_and_transforme
 
 
 @pytest.mark.parametrize("model_type", ["qwen3_moe", "deepseek_v2", "mixtral", "gpt_oss", "llama"])
-@pytest.mark.parametrize("method", ["lora", "rslora", "dora"])
+@pytest.mark.parametrize("method", sorted(LORA_FAMILY))
 def test_what_a_method_must_have_on_a_type_of_model_is_what_peft_demands(method, model_type):
     sizes = {
         "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 16,
@@ -130,4 +138,4 @@ def test_what_a_method_must_have_on_a_type_of_model_is_what_peft_demands(method,
 
 
 def test_methods_without_low_rank_changes_are_not_restricted_on_mixtures():
-    assert {slug for slug in METHODS if restrictions(slug, "qwen3_moe") != {}} == {"lora", "rslora", "dora"}
+    assert {slug for slug in METHODS if restrictions(slug, "qwen3_moe") != {}} == LORA_FAMILY

@@ -33,6 +33,11 @@ def test_values_of_the_training_loop_change_nothing(source):
     assert adapter_of_method(source, "causal-lm", METHODS["lora"], {"learning_rate": 1, "num_epochs": 3}) == plain
 
 
+def test_lora_plus_is_dry_run_as_the_lora_adapter_that_it_is(source):
+    plain = adapter_of_method(source, "causal-lm", METHODS["lora"], {"r": 4})
+    assert adapter_of_method(source, "causal-lm", METHODS["lora-plus"], {"r": 4, "loraplus_lr_ratio": 8}) == plain
+
+
 @pytest.mark.parametrize(
     ("method", "values", "said"),
     [
@@ -43,6 +48,8 @@ def test_values_of_the_training_loop_change_nothing(source):
         ("lora", {"learning_rate": "fast"}, "--set learning_rate='fast': must be a number"),
         ("lora", {"learning_rate": float("nan")}, "must be a number that is not negative"),
         ("lora", {"num_epochs": True}, "must be a number"),
+        ("lora-plus", {"loraplus_lr_ratio": 0.5}, "--set loraplus_lr_ratio=0.5: must be at least 1"),
+        ("ia3", {"loraplus_lr_ratio": 2}, "ia3 has no hyperparameter 'loraplus_lr_ratio'"),
         ("lora", {"init_lora_weights": "loftq"}, "loftq_config"),
         ("full", {"r": 8}, "full has no hyperparameter 'r'"),
     ],

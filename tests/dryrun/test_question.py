@@ -45,7 +45,7 @@ def test_a_question_with_defaults_is_fine():
         ({"method": "bitfit", "quantization": "8bit"}, "bitfit does not work on a base model stored in 8bit"),
         ({"method": "full", "pack_size": 2}, "--pack"),
         ({"method": "prefix-tuning", "gradient_checkpointing": True}, "gradient checkpointing"),
-        ({"method": "ia3", "searched": "rank"}, "--max rank: ia3 has no rank; lora, rslora, dora have"),
+        ({"method": "ia3", "searched": "rank"}, "--max rank: ia3 has no rank; lora, lora-plus, rslora, dora have"),
         ({"method": None}, "either a method or an adapter_config"),
         ({"adapter_config": Path("a.json")}, "either a method or an adapter_config"),
         ({"method": None, "adapter_config": Path("a.json"), "hyperparameters": {"r": 1}}, "--set and --adapter-config"),

@@ -103,7 +103,7 @@ def test_a_profile_is_found_again_as_it_was_written(knowledge):
 
 def test_float16_has_the_bytes_of_bfloat16_and_rank_stabilized_lora_those_of_lora(knowledge):
     store(knowledge, line_of(PROFILE))
-    assert found(precision="fp16") == found(method="rslora") == PROFILE
+    assert found(precision="fp16") == found(method="rslora") == found(method="lora-plus") == PROFILE
     assert found(precision="fp32") is None
 
 

@@ -55,7 +55,8 @@ def test_hyperparameters_pass_through_unchanged(base_of: BaseOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "rslora", "dora"), [("lora", False, False), ("rslora", True, False), ("dora", False, True)]
+    ("method", "rslora", "dora"),
+    [("lora", False, False), ("lora-plus", False, False), ("rslora", True, False), ("dora", False, True)],
 )
 def test_members_of_the_lora_family_differ_by_their_switch(
     method: str, rslora: bool, dora: bool, base_of: BaseOf

@@ -197,3 +197,11 @@ def test_all_of_a_classification_head_is_left_out_of_quantization(
     storage = base_module._quantization_config(request, config, torch.device("cuda"))["quantization_config"]
     assert storage.llm_int8_skip_modules == left_out
     assert (storage.load_in_4bit, storage.load_in_8bit) == (quantization == "4bit", quantization == "8bit")
+
+
+def test_a_task_with_sets_of_labels_gets_a_decision_for_each_of_them(base_folder: Callable[..., Path]) -> None:
+    several = load(base_folder("encoder-only"), task="code-comment-classification")
+    assert several.model.config.problem_type == "multi_label_classification"
+    one = load(base_folder("encoder-only"), task="clone-detection")
+    assert one.model.config.problem_type == "single_label_classification"
+    assert several.request != one.request  # the two cannot share a model

@@ -53,6 +53,13 @@ def test_rows_of_one_length_can_be_kept_together(lengths: list[int], batch_size:
     assert max(map(len, batches)) <= batch_size
 
 
+def test_sets_of_labels_become_rows_of_zeros_and_ones(base_folder: Callable[..., Path]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base_folder("encoder-only"))
+    rows = [row(5, 6, labels=(0, 1, 1)), row(7, labels=(0, 0, 0))]
+    batch = collate(rows, tokenizer, "sequence-classification", side="right", is_multi_label=True)
+    torch.testing.assert_close(batch["labels"], torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))
+
+
 def test_training_batches_waste_little_on_padding_and_differ_between_epochs_and_seeds() -> None:
     lengths = [10 + 37 * number % 290 for number in range(1000)]
     batches = list(islice(training_batches(lengths, 16, 0), 63))

@@ -1,5 +1,6 @@
 """Predictions do not depend on batches, on memory, or on what the base model's makers set for sampling."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,12 @@ import pytest
 import torch
 
 from advisor.modeling.attachment import AttachedModel, attach_adapter, untuned
-from advisor.modeling.base import load_base_model, request_for
 from advisor.spec import Architecture
 from advisor.training.evaluation import generation_settings, predict, prediction_batches, prediction_inputs
 from advisor.training.tokens import TokenRow
-from tests.training.test_loop import tokenized
-from tests.training.toy import SETTINGS, TASKS, UNSUPPORTED, candidate
+from tests.training.toy import SETTINGS, TASKS, UNSUPPORTED, base_for, candidate, tokenized
 
 BaseFolder = Callable[..., Path]
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -27,9 +25,8 @@ def model_for(base_folder: BaseFolder) -> Callable[..., tuple[AttachedModel, lis
         task_name: str, architecture: Architecture, family: str | None = None, method: str | None = None
     ) -> tuple[AttachedModel, list[TokenRow]]:
         task = TASKS[task_name]
-        labels = ("0", "1") if task.form == "pair" else ()
         chosen = candidate(base_folder(architecture, family), architecture, method or "lora")
-        base = load_base_model(request_for(chosen, task, labels, CPU), CPU)
+        base = base_for(chosen, task)
         with torch.no_grad():
             for name, parameter in base.model.named_parameters():
                 if parameter.ndim > 1 and not ("embed" in name or "shared" in name):
@@ -68,6 +65,23 @@ def logits(attached: AttachedModel, rows: list[TokenRow], batch_size: int) -> to
             found.update(zip(numbers, outputs.logits, strict=True))
     assert torch.stack(list(found.values())).std(dim=0).min() > 1e-3  # rows differ
     return torch.stack([found[number] for number in range(len(rows))])
+
+
+def test_an_example_has_the_labels_whose_probability_is_at_least_one_half(model_for: Callable[..., Any]) -> None:
+    attached, rows = model_for("code-comment-classification", "encoder-only")
+    outputs = logits(attached, rows, 1)
+    middle = outputs.median(dim=0).values
+    with torch.no_grad():  # so that each label is said of some rows and not of others
+        attached.base.model.classifier.out_proj.bias.sub_(middle)
+    names = ("long, or not", "summary")
+    expected = [
+        [name for name, p in zip(names, torch.sigmoid(row - middle).tolist(), strict=True) if p >= 0.5]
+        for row in outputs
+    ]
+    found = [json.loads(text) for text in texts(attached, rows, batch_size=1)]
+    differ = sum(one != other for one, other in zip(found, expected, strict=True))
+    assert differ <= 2  # the two rows in the very middle may fall on either side
+    assert len({tuple(labels) for labels in found}) > 1
 
 
 @pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning", "p-tuning"])

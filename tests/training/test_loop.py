@@ -14,36 +14,17 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
 from advisor.modeling.attachment import AttachedModel, attach_adapter
-from advisor.modeling.base import load_base_model, request_for
 from advisor.spec import Architecture
-from advisor.training import loop
 from advisor.training.batches import collate, training_batches
-from advisor.training.loop import NonFiniteLossError, Schedule, Training
-from advisor.training.tokens import TokenizedSplit, Tokenizing, lengths_for
-from tests.training.toy import SETTINGS, TASKS, candidate, splits
+from advisor.training.loop import NonFiniteLossError, Training
+from tests.training.toy import SETTINGS, TASKS, base_for, candidate, tokenized
 
 BaseFolder = Callable[..., Path]
-CPU = torch.device("cpu")
 N_STEPS = 6
 
 
-def tokenized(attached: AttachedModel, task: Task, split: Any = "train") -> TokenizedSplit:
-    base = attached.base
-    tokenizing = Tokenizing(base.tokenizer, task, base.request.head, base.request.label_names)
-    lengths = lengths_for(
-        task,
-        base.request.head,
-        max_seq_length=48,
-        max_positions=base.max_positions,
-        virtual_tokens=attached.virtual_tokens,
-        frame=tokenizing.frame,
-    )
-    return tokenizing.split(split, splits(task)[split], lengths)
-
-
 def attached_for(chosen: Candidate, task: Task, *, seed: int = 5) -> AttachedModel:
-    labels = ("0", "1") if task.form != "generation" else ()
-    return attach_adapter(load_base_model(request_for(chosen, task, labels, CPU), CPU), chosen, seed=seed)
+    return attach_adapter(base_for(chosen, task), chosen, seed=seed)
 
 
 def training_for(chosen: Candidate, task: Task, attached: AttachedModel | None = None, *, seed: int = 5) -> Training:
@@ -58,7 +39,12 @@ def losses(training: Training) -> list[float]:
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # inside PEFT
 @pytest.mark.parametrize(
     ("task_name", "architecture"),
-    [("clone-detection", "encoder-only"), ("code-summarization", "decoder-only")],
+    [
+        ("clone-detection", "encoder-only"),
+        ("code-summarization", "decoder-only"),
+        ("code-comment-classification", "encoder-only"),
+        ("code-comment-classification", "decoder-only"),
+    ],
 )
 def test_lora_takes_the_steps_of_a_hand_written_peft_loop(
     task_name: str, architecture: Architecture, base_folder: BaseFolder
@@ -71,9 +57,12 @@ def test_lora_takes_the_steps_of_a_hand_written_peft_loop(
 
     # The same by hand: plain transformers, plain PEFT, plain AdamW, one schedule written out.
     start = attached_for(chosen, task)
-    auto_class = AutoModelForSequenceClassification if task.form == "pair" else AutoModelForCausalLM
-    plain_base = auto_class.from_pretrained(folder)
-    task_type = "SEQ_CLS" if task.form == "pair" else "CAUSAL_LM"
+    is_classifier, is_multi_label = task.form != "generation", task.form == "multi-label"
+    auto_class = AutoModelForSequenceClassification if is_classifier else AutoModelForCausalLM
+    problem = {"problem_type": "multi_label_classification"} if is_multi_label else {}
+    plain_base = auto_class.from_pretrained(folder, **problem)
+    plain_base.config.pad_token_id = start.base.tokenizer.pad_token_id
+    task_type = "SEQ_CLS" if is_classifier else "CAUSAL_LM"
     settings = LoraConfig(
         task_type=task_type, r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", use_rslora=False
     )
@@ -95,7 +84,9 @@ def test_lora_takes_the_steps_of_a_hand_written_peft_loop(
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 * (step / 3 if step < 3 else (N_STEPS - step) / 3)
         picked = [rows[number] for number in next(order)]
-        batch = collate(picked, start.base.tokenizer, start.base.request.head, side="right")
+        batch = collate(
+            picked, start.base.tokenizer, start.base.request.head, side="right", is_multi_label=is_multi_label
+        )
         loss = plain(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_([value for _, value in trained], 1.0)
@@ -247,21 +238,6 @@ def test_a_gradient_that_is_no_number_ends_training(base_folder: BaseFolder) -> 
     attached.trainable_parameters[0].register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(NonFiniteLossError, match="gradient"):
         training.advance_to(1)
-
-
-@pytest.mark.parametrize("kind", ["linear", "cosine", "constant", "constant_with_warmup"])
-def test_schedules_of_transformers_are_known_by_name(kind: str, base_folder: BaseFolder) -> None:
-    chosen = candidate(base_folder("encoder-only"), "encoder-only", lr_scheduler_type=kind)
-    assert Schedule.of(chosen).lr_scheduler_type == kind
-
-
-def test_vectors_and_scales_are_not_decayed(base_folder: BaseFolder) -> None:
-    for method in ("ia3", "bitfit", "layernorm-tuning"):
-        attached = attached_for(
-            candidate(base_folder("decoder-only"), "decoder-only", method), TASKS["code-summarization"]
-        )
-        groups = loop._parameter_groups(attached, 0.1)
-        assert [group["weight_decay"] for group in groups] == [0.0]
 
 
 def _without_dropout(module: torch.nn.Module) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from advisor.catalog.tasks import find_task
+from advisor.data.checks import check_data
+from advisor.data.examples import ExampleFile, read_examples
 from advisor.spec import Architecture
 from advisor.training.baselines import majority_class
-from advisor.training.examples import ExampleFile, read_examples
 from advisor.training.runner import DeviceRunner
-from advisor.training.splits import check_splits
 from advisor.trial import Split, TrialSpec
 from tests.training.toy import candidate
 
@@ -38,10 +38,10 @@ def test_a_real_dataset_is_read_whole_and_checked(dataset: tuple[str, dict[Split
     name, files = dataset
     task_name, n_rows, _ = DATASETS[name]
     assert tuple(len(file.examples) for file in files.values()) == n_rows
-    warnings = check_splits(files, find_task(task_name))
-    assert not [line for line in warnings if "blank" in line]
+    report = check_data(files, find_task(task_name), max_near_rows=0)
+    assert not [line for line in report.messages("warning") if "blank" in line]
     if name.endswith("scd-88-pairs"):
-        assert warnings == ()  # its splits share no problem
+        assert report.messages("warning") == ()  # its splits share no problem
         majority = majority_class(find_task(task_name), files["train"].examples, files["test"].examples)
         assert majority.metrics["accuracy"] == 0.5
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from advisor.errors import DataError, ReloadCheckError
@@ -16,7 +17,7 @@ from advisor.training import reload
 from advisor.training.predictions import read_predictions
 from advisor.training.reload import SCRIPT, reload_check
 from tests.training.conftest import FinishedTrial
-from tests.training.toy import CLONES, SUPPORTED, TASKS
+from tests.training.toy import CLONES, COMMENTS, SUPPORTED, TASKS
 
 
 @pytest.mark.slow
@@ -39,7 +40,7 @@ def test_every_kind_of_adapter_predicts_the_same_in_a_fresh_process(
     for kind, job in jobs.items():
         names = finished(kind).runner.data.label_names
         found = reload._read_output(job.with_name("output.jsonl"))
-        there = [names[item] if isinstance(item, int) else item for item in found]
+        there = [reload._answer(item, names) for item in found]
         here = [item.predicted for item in read_predictions(finished(kind).valid_predictions)]
         assert len(here) == 6
         if here != there:
@@ -56,6 +57,20 @@ def test_the_check_passes_for_what_training_saw(finished: Callable[..., Finished
     check = reload_check(done.runner, CLONES, done.candidate, done.adapter, expected=expected, split="valid")
     assert check.passed
     assert (check.metric, check.expected, check.reloaded) == ("f1", expected["f1"], expected["f1"])
+
+
+def test_the_check_passes_for_sets_of_labels(finished: Callable[..., FinishedTrial], tmp_path: Path) -> None:
+    done = finished(("full", "code-comment-classification", "encoder-only"))
+    shutil.copytree(done.adapter, tmp_path / "adapter")
+    weights = tmp_path / "adapter" / "model.safetensors"
+    values = load_file(weights)
+    values["classifier.out_proj.bias"] = torch.tensor([-9.0, 9.0])  # says "summary" of every row and nothing else
+    save_file(values, weights, metadata={"format": "pt"})
+    expected = done.runner.evaluate(done.candidate, tmp_path / "adapter", "valid", seed=0).metrics
+    check = reload_check(done.runner, COMMENTS, done.candidate, tmp_path / "adapter", expected=expected, split="valid")
+    assert check.passed
+    # Half of the six rows are summaries (F1 2/3), two of them have the other label (F1 0).
+    assert (check.metric, check.reloaded) == ("macro-f1", pytest.approx(1 / 3))
 
 
 def test_the_check_fails_when_the_other_process_predicts_something_else(
@@ -103,4 +118,4 @@ def test_the_script_imports_nothing_of_this_package() -> None:
             else []
         )
     }
-    assert modules == {"json", "sys", "pathlib", "typing", "torch", "peft", "transformers"}
+    assert modules == {"json", "sys", "pathlib", "typing", "torch", "peft", "transformers", "safetensors"}

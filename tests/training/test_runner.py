@@ -111,9 +111,11 @@ def test_running_out_of_memory_is_reported_and_leaves_the_runner_usable(
     def out_of_memory(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    name = {"attaching": "attach_adapter", "training": "Training.train_to", "evaluating": "predict"}[when]
+    places = {
+        "attaching": "runner.attach_adapter", "training": "loop.Training.train_to", "evaluating": "scoring.predict"
+    }  # fmt: skip
     with monkeypatch.context() as patched:
-        patched.setattr(f"advisor.training.runner.{name}", out_of_memory)
+        patched.setattr(f"advisor.training.{places[when]}", out_of_memory)
         runner.start(spec(base_folder, "encoder-only"))
         (report,) = runner.advance()
         runner.stop(0)
@@ -275,7 +277,7 @@ def test_a_base_model_that_cannot_be_loaded_fails_the_trial_and_is_raised_by_eva
 
 
 def test_facts_count_what_is_cut(base_folder: BaseFolder) -> None:
-    from advisor.training.examples import ExampleFile
+    from advisor.data.examples import ExampleFile
 
     data = splits(CLONES)
     runner = DeviceRunner(CLONES, data, seed=7, device="cpu", max_eval_examples=2)

@@ -7,12 +7,12 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from advisor.catalog.prompts import prompt_of
+from advisor.data.examples import Example, read_examples
 from advisor.errors import InputError
 from advisor.spec import Architecture
-from advisor.training.examples import Example, read_examples
 from advisor.training.tokens import IGNORED, Lengths, TokenizedSplit, Tokenizing, lengths_for
-from tests.training.test_examples import SHARED, needs_shared
-from tests.training.toy import CLONES, SUMMARIES, examples
+from tests.data.test_examples import SHARED, needs_shared
+from tests.training.toy import CLONES, COMMENTS, SUMMARIES, examples
 
 HEADS = {"encoder-only": "sequence-classification", "decoder-only": "causal-lm", "encoder-decoder": "seq2seq-lm"}
 LONG = Lengths(source=500, target=100)
@@ -161,3 +161,17 @@ def test_lengths_leave_room_for_virtual_tokens_targets_and_the_frame() -> None:
     assert lengths_for(SUMMARIES, "seq2seq-lm", **{**room, "max_positions": None}).source == 512  # type: ignore[arg-type]
     with pytest.raises(InputError, match="128 positions"):
         lengths_for(CLONES, "sequence-classification", **{**room, "virtual_tokens": 125})  # type: ignore[arg-type]
+
+
+def test_an_example_has_a_one_for_each_of_its_labels(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:
+    tokenizer = tokenizers["encoder-only"]
+    sets = [("Usage",), (), ("Parameters", "Usage")]
+    rows = [
+        Example(example_id="e", text="a comment", text_pair=None, target=", ".join(labels), labels=labels)
+        for labels in sets
+    ]
+    tokenizing = Tokenizing(tokenizer, COMMENTS, "sequence-classification", ("Deprecation", "Parameters", "Usage"))
+    found = tokenizing.split("train", rows, LONG).rows
+    assert [row.labels.tolist() for row in found] == [[0, 0, 1], [0, 0, 0], [0, 1, 1]]
+    assert found[0].input_ids.tolist() == tokenizer("a comment")["input_ids"]
+    assert [row.units for row in found] == [3, 3, 3]  # the mean loss is over all decisions

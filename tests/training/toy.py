@@ -5,18 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from hypothesis import strategies as st
 
 from advisor.candidates import Candidate
 from advisor.catalog.methods import find_method
 from advisor.catalog.tasks import Task, find_task
+from advisor.data.examples import Example
+from advisor.modeling.attachment import AttachedModel
+from advisor.modeling.base import BaseModel, load_base_model, request_for
 from advisor.spec import Architecture
-from advisor.training.examples import Example
+from advisor.training.answers import class_names
+from advisor.training.tokens import TokenizedSplit, Tokenizing, lengths_for
 from advisor.trial import Prediction, Split
 
 CLONES = find_task("clone-detection")
 SUMMARIES = replace(find_task("code-summarization"), max_target_length=6)
-TASKS = {task.slug: task for task in (CLONES, SUMMARIES)}
+COMMENTS = find_task("code-comment-classification")
+SEARCHES = find_task("code-search")  # not among TASKS: its rows are compared with each other
+TASKS = {task.slug: task for task in (CLONES, SUMMARIES, COMMENTS)}
 ARCHITECTURES: tuple[Architecture, ...] = ("encoder-only", "decoder-only", "encoder-decoder")
 # (task, architecture): every head on every architecture that can have it
 SETTINGS: tuple[tuple[str, Architecture], ...] = (
@@ -25,9 +32,11 @@ SETTINGS: tuple[tuple[str, Architecture], ...] = (
     ("clone-detection", "encoder-decoder"),
     ("code-summarization", "decoder-only"),
     ("code-summarization", "encoder-decoder"),
+    ("code-comment-classification", "encoder-only"),
 )
 METHODS = (
-    "lora", "rslora", "dora", "ia3", "prompt-tuning", "prefix-tuning", "p-tuning", "bitfit", "layernorm-tuning", "full",
+    "lora", "lora-plus", "rslora", "dora", "ia3", "prompt-tuning", "prefix-tuning", "p-tuning", "bitfit",
+    "layernorm-tuning", "full",
 )  # fmt: skip
 # Combinations that cannot be trained, each with a word that its message must have.
 UNSUPPORTED: dict[tuple[str, str, Architecture], str] = {
@@ -47,6 +56,7 @@ _NAMES = ("add", "sum", "print", "main", "range", "args", "length", "numbers")
 # Values that suit models with 32 hidden dimensions.
 _SMALL: Mapping[str, Mapping[str, object]] = {
     "lora": {"r": 4, "lora_alpha": 8},
+    "lora-plus": {"r": 4, "lora_alpha": 8, "loraplus_lr_ratio": 4.0},
     "rslora": {"r": 4, "lora_alpha": 8},
     "dora": {"r": 4, "lora_alpha": 8},
     "prompt-tuning": {"num_virtual_tokens": 4},
@@ -56,7 +66,11 @@ _SMALL: Mapping[str, Mapping[str, object]] = {
 
 
 def examples(task: Task, n: int, seed: int = 0) -> tuple[Example, ...]:
-    """Make examples of different lengths; labels alternate, a positive pair is the same code under another name."""
+    """Make examples of different lengths.
+
+    Labels alternate, and a positive pair is the same code under another name. Of the sets of labels some are empty, and
+    one label looks like two.
+    """
     rng = random.Random(seed)
     made = []
     for number in range(n):
@@ -65,6 +79,16 @@ def examples(task: Task, n: int, seed: int = 0) -> tuple[Example, ...]:
         if task.form == "generation":
             target = f"Return the {rng.choice(_NAMES)} of the {rng.choice(_NAMES)}."
             made.append(Example(example_id=f"g{number}", text=code, text_pair=None, target=target))
+        elif task.form == "retrieval":
+            name, other = rng.choice(_NAMES), rng.randrange(10**6)
+            query = f"the {name} of {rng.choice(_NAMES)} {other}"
+            code = f"def {name}(x):\n    return {other}"
+            made.append(Example(example_id=f"q{number}", text=query, text_pair=code, target="1"))
+        elif task.form == "multi-label":
+            labels = (*(["long, or not"] if number % 3 == 0 else []), *(["summary"] if number % 2 else []))
+            made.append(
+                Example(example_id=f"m{number}", text=code, text_pair=None, target=", ".join(labels), labels=labels)
+            )
         else:
             other = code.replace("x", "y") if number % 2 else f"print({rng.randrange(99)})"
             made.append(Example(example_id=f"p{number}", text=code, text_pair=other, target=str(number % 2)))
@@ -78,6 +102,28 @@ def splits(task: Task, *, train: int = 24, valid: int = 6, test: int = 12) -> di
         "valid": examples(task, valid, seed=2),
         "test": examples(task, test, seed=3),
     }
+
+
+def base_for(chosen: Candidate, task: Task) -> BaseModel:
+    """Load the base model of a candidate."""
+    cpu = torch.device("cpu")
+    labels = class_names(task, examples(task, 4))
+    return load_base_model(request_for(chosen, task, labels, cpu), cpu)
+
+
+def tokenized(attached: AttachedModel, task: Task, split: Split = "train") -> TokenizedSplit:
+    """Tokenize a toy split for a model, cut to 48 tokens."""
+    base = attached.base
+    tokenizing = Tokenizing(base.tokenizer, task, base.request.head, base.request.label_names)
+    lengths = lengths_for(
+        task,
+        base.request.head,
+        max_seq_length=48,
+        max_positions=base.max_positions,
+        virtual_tokens=attached.virtual_tokens,
+        frame=tokenizing.frame,
+    )
+    return tokenizing.split(split, splits(task)[split], lengths)
 
 
 def candidate(

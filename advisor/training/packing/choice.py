@@ -5,15 +5,15 @@ CPU, or a GPU that large batches keep busy, does K times the work in K times the
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from advisor.candidates import Candidate
 from advisor.modeling.attachment import AttachedModel, attach_adapter
-from advisor.modeling.devices import is_out_of_memory
 from advisor.training.loop import Training
 from advisor.training.packing.layout import PackingError
 from advisor.training.packing.pack import Pack, pack_key
-from advisor.training.probe import DeviceMemory
+from advisor.training.probe import DeviceMemory, unless_out_of_memory
 from advisor.training.resident import Resident
 from advisor.trial import PackMeasurement
 
@@ -22,17 +22,13 @@ _UNTIMED_STEPS = 1
 _TIMED_STEPS = 3
 # A larger pack must be worth what it costs elsewhere: more trials begin before the first ones teach the sampler.
 _LEAST_GAIN = 0.2
-# Trials differ in rank and targets, so the pack that is measured must leave room for larger ones.
-_LARGEST_SHARE = 0.85
+# Of the device's memory. Trials differ in rank and targets, so what is measured must leave room for larger packs.
+LARGEST_SHARE = 0.85
 
 
-def pack_sizes(at_most: int) -> Iterator[int]:
-    """Yield the sizes that are tried: powers of two, and the limit itself."""
-    size = 1
-    while size < at_most:
-        yield size
-        size *= 2
-    yield at_most
+def pack_sizes(at_most: int) -> list[int]:
+    """Return the sizes that are tried: powers of two, and the limit itself."""
+    return [*(2**power for power in range((at_most - 1).bit_length())), at_most]
 
 
 def measure_packs(
@@ -62,18 +58,18 @@ def measure_packs(
         AdvisorError: The candidate cannot be trained.
         NonFiniteLossError: It diverges at once.
     """
+    held_bytes = _held_bytes(data, candidate, memory)
     measured: list[PackMeasurement] = []
     for size in pack_sizes(at_most):
-        found = _unless_it_fails(data, candidate, memory, seed, size, clock)
+        if measured and memory is not None and _expected_bytes(measured, held_bytes, size) > _room_bytes(memory):
+            break
+        found = _unless_it_fails(partial(_measure, data, candidate, memory, seed, size, clock))
         if memory is not None:
             memory.reset()
         if found is None:
             break
         measured.append(found)
         if not _last_pays(measured):
-            break
-        peak = found.peak_memory_bytes
-        if memory is not None and peak is not None and 2 * peak > _LARGEST_SHARE * memory.available_bytes():
             break
     return tuple(measured)
 
@@ -92,21 +88,30 @@ def _last_pays(measured: Sequence[PackMeasurement]) -> bool:
     return measured[-1].trial_step_s <= (1 - _LEAST_GAIN) * measured[-2].trial_step_s
 
 
-def _unless_it_fails(
-    data: Resident,
-    candidate: Candidate,
-    memory: DeviceMemory | None,
-    seed: int,
-    size: int,
-    clock: Callable[[], float],
-) -> PackMeasurement | None:
+def _held_bytes(data: Resident, candidate: Candidate, memory: DeviceMemory | None) -> int:
+    """Return what is on the device without any trial: the base model."""
+    if memory is None:
+        return 0
+    data.base_model(candidate)
+    memory.reset()
+    return memory.peak_bytes()
+
+
+def _room_bytes(memory: DeviceMemory) -> float:
+    return LARGEST_SHARE * memory.available_bytes()
+
+
+def _expected_bytes(measured: Sequence[PackMeasurement], held_bytes: int, size: int) -> float:
+    """Return the peak of a larger pack on the line through the last two; no trials at all are the first of them."""
+    points = [(0, held_bytes), *((one.size, one.peak_memory_bytes or 0) for one in measured)]
+    (size_before, before), (size_last, last) = points[-2:]
+    return last + (size - size_last) * (last - before) / (size_last - size_before)
+
+
+def _unless_it_fails(measure: Callable[[], PackMeasurement | None]) -> PackMeasurement | None:
     try:
-        return _measure(data, candidate, memory, seed, size, clock)
+        return unless_out_of_memory(measure)
     except PackingError:
-        return None
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
         return None
 
 

@@ -31,10 +31,11 @@ def pack_key(attached: AttachedModel, *, gradient_checkpointing: bool) -> tuple[
     """Return what trainings that share passes must have in common, None for one that cannot share any.
 
     Full fine-tuning changes the base model; rows that must be padded on the left would be moved by the others' padding;
-    recomputed layers would draw their dropout twice.
+    recomputed layers would draw their dropout twice; embeddings of a batch are compared with each other.
     """
     is_full = attached.model is attached.base.model
-    if is_full or gradient_checkpointing or attached.padding_side == "left":
+    compares = attached.base.request.head == "embedding"
+    if is_full or gradient_checkpointing or attached.padding_side == "left" or compares:
         return None
     if has_prompts(attached):
         return (attached.base.request, attached.model.active_peft_config.peft_type, attached.virtual_tokens)  # type: ignore[union-attr]
@@ -188,7 +189,9 @@ class Pack:
         """Put the rows of all trainings into one batch and describe it in the layout."""
         base = self._base
         rows = [row for part in parts.values() for row in part.rows]
-        batch = collate(rows, base.tokenizer, base.request.head, side="right")
+        batch = collate(
+            rows, base.tokenizer, base.request.head, side="right", is_multi_label=base.request.is_multi_label
+        )
         if base.request.head == "seq2seq-lm" and batch["labels"].shape[1] == batch["input_ids"].shape[1]:
             # Source and target must be told apart by their lengths.
             batch["labels"] = functional.pad(batch["labels"], (0, 1), value=IGNORED)

@@ -32,6 +32,7 @@ class SlotRandomness(TorchFunctionMode):
             functional.dropout: self._dropout,
             functional.scaled_dot_product_attention: self._attention,
             functional.cross_entropy: self._cross_entropy,
+            functional.binary_cross_entropy_with_logits: self._binary_cross_entropy,
             torch.rand: self._rand,
         }
         self._drawing = False
@@ -102,14 +103,36 @@ class SlotRandomness(TorchFunctionMode):
         return torch.cat(parts)
 
     def _cross_entropy(self, input: torch.Tensor, target: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        return self._own_losses(functional.cross_entropy, target.ndim == 1, input, target, *args, **options)
+
+    def _binary_cross_entropy(
+        self, input: torch.Tensor, target: torch.Tensor, *args: Any, **options: Any
+    ) -> torch.Tensor:
+        run = functional.binary_cross_entropy_with_logits
+        return self._own_losses(run, target.shape[0] == self._layout.n_rows, input, target, *args, **options)
+
+    def _own_losses(
+        self,
+        run: Callable[..., torch.Tensor],
+        is_usual: bool,
+        input: torch.Tensor,
+        target: torch.Tensor,
+        *args: Any,
+        **options: Any,
+    ) -> torch.Tensor:
+        """Take a loss over each slot's part of the first dimension; `is_usual` says whether targets look as expected.
+
+        Raises:
+            PackingError: They do not, or a loss was taken before.
+        """
         n_rows = self._layout.n_rows
-        if self.losses or target.ndim != 1 or target.shape[0] % n_rows:
+        if self.losses or not is_usual or target.shape[0] % n_rows:
             raise PackingError(f"the loss is not one cross entropy over the rows (targets {tuple(target.shape)})")
         per_row = target.shape[0] // n_rows
         for slot in self._layout.slots:
             rows = self._layout.rows[slot]
             part = slice(rows.start * per_row, rows.stop * per_row)
-            self.losses.append(functional.cross_entropy(input[part], target[part], *args, **options))
+            self.losses.append(run(input[part], target[part], *args, **options))
         return torch.stack(self.losses).sum()
 
     def _rand(self, *args: Any, **options: Any) -> Any:

@@ -101,6 +101,9 @@ class Trunk:
         first = next(iter(prompts.values()))
         wrapper = copy.copy(first)
         wrapper._modules = {**first._modules, "base_model": model}
+        if hasattr(first, "base_model_prepare_inputs_for_generation"):
+            # PEFT keeps this method of the model that it wrapped, which is another one here, and calls it.
+            wrapper.base_model_prepare_inputs_for_generation = model.prepare_inputs_for_generation
         if first.active_peft_config.peft_type == "PREFIX_TUNING":
             # PEFT makes keys and values for all rows out of what the encoder returns for them.
             own = {slot: one.prompt_encoder["default"] for slot, one in prompts.items()}

@@ -11,12 +11,13 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from advisor.candidates import Candidate
+from advisor.catalog.methods import LORA_FAMILY
 from advisor.modeling.attachment import ADAPTER_WEIGHTS
 from advisor.spec import Architecture
 from advisor.training.loop import NonFiniteLossError
 from advisor.training.packing.pack import Pack, pack_key
-from tests.training.packing.trainings import alone, base_for, packed, parameters_of, training_on
-from tests.training.toy import SETTINGS, SUPPORTED, TASKS, candidate
+from tests.training.packing.trainings import alone, packed, parameters_of, training_on
+from tests.training.toy import COMMENTS, SETTINGS, SUPPORTED, TASKS, base_for, candidate
 
 BaseFolder = Callable[..., Path]
 N_STEPS = 6
@@ -44,7 +45,7 @@ ALL_SETTINGS = [
 
 def variants(folder: Path, architecture: Architecture, method: str) -> list[Candidate]:
     """Three trials of a method that differ in all that trials of a pack may differ in."""
-    if method in ("lora", "rslora", "dora"):
+    if method in LORA_FAMILY:
         return [
             candidate(folder, architecture, method, lora_dropout=0.1),
             candidate(folder, architecture, method, r=2, lora_alpha=16, lora_dropout=0.0, learning_rate=3e-3),
@@ -78,6 +79,21 @@ def test_every_method_trains_in_a_pack_as_it_does_alone(kind: tuple[str, str, An
     _, together, losses = packed(base, chosen, task, N_STEPS)
     assert_same(solo, together, solo_losses, losses)
     assert len(set(solo_losses[0])) == N_STEPS
+
+
+@pytest.mark.parametrize("architecture", ["decoder-only", "encoder-decoder"])
+def test_sets_of_labels_are_learned_in_a_pack_as_alone_on_every_architecture(
+    architecture: Architecture, base_folder: BaseFolder
+) -> None:
+    folder = base_folder(architecture)
+    chosen = [
+        candidate(folder, architecture, "lora", lora_dropout=0.1, batch_size=4),
+        replace(candidate(folder, architecture, "lora", r=2, learning_rate=3e-3), micro_batch_size=3),
+    ]
+    base = base_for(chosen[0], COMMENTS)
+    solo, solo_losses = alone(base, chosen, COMMENTS, 3)
+    _, together, losses = packed(base, chosen, COMMENTS, 3)
+    assert_same(solo, together, solo_losses, losses)
 
 
 @pytest.mark.slow

@@ -7,36 +7,19 @@ import torch
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
 from advisor.modeling.attachment import attach_adapter
-from advisor.modeling.base import BaseModel, load_base_model, request_for
+from advisor.modeling.base import BaseModel
 from advisor.modeling.sharing import shared_base
 from advisor.training.loop import Training
 from advisor.training.packing.pack import Pack
-from advisor.training.tokens import Tokenizing, lengths_for
-from tests.training.toy import splits
+from tests.training.toy import tokenized
 
-CPU = torch.device("cpu")
 DATA_SEED = 9
-
-
-def base_for(chosen: Candidate, task: Task) -> BaseModel:
-    """Load the base model of a candidate."""
-    labels = ("0", "1") if task.form != "generation" else ()
-    return load_base_model(request_for(chosen, task, labels, CPU), CPU)
 
 
 def training_on(base: BaseModel, chosen: Candidate, task: Task, *, seed: int, n_steps: int) -> Training:
     """Begin a training whose adapter stands on a copy of the base model's structure."""
     attached = attach_adapter(shared_base(base), chosen, seed=seed)
-    tokenizing = Tokenizing(base.tokenizer, task, base.request.head, base.request.label_names)
-    lengths = lengths_for(
-        task,
-        base.request.head,
-        max_seq_length=48,
-        max_positions=base.max_positions,
-        virtual_tokens=attached.virtual_tokens,
-        frame=tokenizing.frame,
-    )
-    rows = tokenizing.split("train", splits(task)["train"], lengths).rows
+    rows = tokenized(attached, task).rows
     return Training(attached, rows, chosen, n_steps=n_steps, seed=seed, data_seed=DATA_SEED)
 
 
