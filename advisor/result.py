@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.candidates import Candidate
+from advisor.catalog.prompts import Prompt
 from advisor.trial import Evaluation, Objective, PackMeasurement, TradeOffs, TrialFailure
 
 # Version 2 has results of several seeds; what it adds has defaults, so that results of version 1 can still be read.

@@ -11,6 +11,7 @@ import pytest
 from advisor.errors import DataError
 from advisor.records import to_plain
 from advisor.trials_file import line_of, read_records, whole_size
+from tests.search.fakes import inference
 from tests.search.test_journal import record
 
 
@@ -53,3 +54,23 @@ def test_bytes_that_are_no_text_are_one_line(tmp_path):
 def test_empty_lines_are_no_trials(tmp_path):
     (tmp_path / "trials.jsonl").write_bytes(b"\n" + line_of(record(0)) + b"\n\n")
     assert read_records(tmp_path / "trials.jsonl") == (record(0),)
+
+
+def test_lines_of_earlier_versions_have_no_measurement_of_prediction(tmp_path):
+    plain = to_plain(record(0))
+    del plain["inference"]
+    (tmp_path / "trials.jsonl").write_text(json.dumps(plain) + "\n")
+    (read,) = read_records(tmp_path / "trials.jsonl")
+    assert read.inference is None
+    measured = replace(record(1), inference=inference(2**30, 0.004))
+    (tmp_path / "trials.jsonl").write_bytes(line_of(measured))
+    assert read_records(tmp_path / "trials.jsonl") == (measured,)
+
+
+@pytest.mark.parametrize("wrong", [{"latency_s": 0.0}, {"memory_bytes": 0}, {"memory_basis": "guessed"}])
+def test_a_measurement_of_prediction_that_cannot_be_is_refused(tmp_path, wrong):
+    plain = to_plain(replace(record(0), inference=inference(2**30, 0.004)))
+    plain["inference"] |= wrong
+    (tmp_path / "trials.jsonl").write_text(json.dumps(plain) + "\n" + json.dumps(to_plain(record(1))) + "\n")
+    with pytest.raises(DataError, match="inference"):
+        read_records(tmp_path / "trials.jsonl")

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.errors import DataError
 from advisor.modeling.adapters import UnsupportedCandidateError, build_config
-from advisor.modeling.base import AUTO_CLASSES, BaseModel
+from advisor.modeling.base import BaseModel, leave_out_pooler, model_class
 from advisor.modeling.devices import is_out_of_memory, release_memory
 from advisor.modeling.quiet import quiet_libraries
 from advisor.modeling.snapshot import Snapshot
@@ -76,7 +76,10 @@ class AttachedModel:
     @property
     def forward_options(self) -> dict[str, bool]:
         """Keyword arguments of a forward pass that needs no keys and values of the past afterwards."""
-        return {"use_cache": False} if self.base.request.head != "sequence-classification" else {}
+        request = self.base.request
+        if request.head == "embedding":  # encoders keep nothing and need not know the word
+            return {"use_cache": False} if request.architecture == "decoder-only" else {}
+        return {"use_cache": False} if request.head != "sequence-classification" else {}
 
     def save(self, folder: Path) -> None:
         """Write adapter (or whole model, after full fine-tuning) and tokenizer; the folder appears whole or not at all.
@@ -230,9 +233,11 @@ def _load_peft(base: BaseModel, folder: Path) -> PeftModel:
 
 
 def _load_weights(base: BaseModel, folder: Path) -> PreTrainedModel:
-    saved = AUTO_CLASSES[base.request.head].from_pretrained(
+    saved = model_class(base.request).from_pretrained(
         str(folder), dtype=base.model.dtype, use_safetensors=True, trust_remote_code=False
     )
+    if base.request.head == "embedding":
+        leave_out_pooler(saved)
     base.model.load_state_dict(saved.state_dict())
     return base.model
 

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTextEncoding,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedConfig,
@@ -31,6 +33,8 @@ from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on
 from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Architecture, Precision, Quantization
 
+# "embedding" is no head at all: texts become vectors, which code search compares.
+ModelHead = Head | Literal["embedding"]
 AUTO_CLASSES: dict[Head, Any] = {
     "sequence-classification": AutoModelForSequenceClassification,
     "causal-lm": AutoModelForCausalLM,
@@ -47,18 +51,20 @@ class BaseRequest:
     Attributes:
         base_model: Hub id or local folder.
         architecture: As the candidate says.
-        head: Head on top.
-        label_names: Classes in the order of their ids; empty for language models.
+        head: Head on top, or none for embeddings.
+        label_names: Classes in the order of their ids; empty for other heads.
         weights: Precision that the weights are kept in.
         quantization: Storage of the weights, None when not quantized.
+        is_multi_label: Whether an example has a set of classes, each decided for itself, instead of one.
     """
 
     base_model: str
     architecture: Architecture
-    head: Head
+    head: ModelHead
     label_names: tuple[str, ...]
     weights: Precision
     quantization: Quantization | None
+    is_multi_label: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +114,7 @@ def request_for(candidate: Candidate, task: Task, label_names: tuple[str, ...], 
     Full fine-tuning keeps float32 weights whatever the precision of its arithmetic: half-precision weights
     would swallow small updates.
     """
-    head = head_of(task, candidate.architecture)
+    head: ModelHead = "embedding" if task.form == "retrieval" else head_of(task, candidate.architecture)
     return BaseRequest(
         base_model=candidate.base_model,
         architecture=candidate.architecture,
@@ -116,6 +122,7 @@ def request_for(candidate: Candidate, task: Task, label_names: tuple[str, ...], 
         label_names=label_names if head == "sequence-classification" else (),
         weights="fp32" if candidate.method == "full" else precision_on(device, candidate.precision),
         quantization=candidate.quantization,
+        is_multi_label=task.form == "multi-label",
     )
 
 
@@ -137,7 +144,7 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
         # The head's random weights must not depend on, nor move, the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model, info = AUTO_CLASSES[request.head].from_pretrained(
+            model, info = model_class(request).from_pretrained(
                 source,
                 config=config,
                 dtype=DTYPES[request.weights],
@@ -147,6 +154,8 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
                 output_loading_info=True,
                 **quantization,
             )
+    if request.head == "embedding":
+        leave_out_pooler(model)
     if not quantization:
         model.to(device)
     base = BaseModel(
@@ -162,6 +171,19 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
     _set_pad_token(base)
     _freeze(base)
     return base
+
+
+def model_class(request: BaseRequest) -> Any:
+    """Return transformers' class for a request; of an encoder-decoder only the encoder makes embeddings."""
+    if request.head != "embedding":
+        return AUTO_CLASSES[request.head]
+    return AutoModelForTextEncoding if request.architecture == "encoder-decoder" else AutoModel
+
+
+def leave_out_pooler(model: PreTrainedModel) -> None:
+    """Take away BERT's pooler: embeddings are means of the last layer, and it would be trained (or stay random)."""
+    if getattr(model, "pooler", None) is not None:
+        model.register_module("pooler", None)
 
 
 def _source(base_model: str) -> str:
@@ -182,7 +204,7 @@ def _config(source: str, request: BaseRequest) -> PreTrainedConfig:
             "num_labels": len(request.label_names),
             "id2label": dict(enumerate(request.label_names)),
             "label2id": {name: number for number, name in enumerate(request.label_names)},
-            "problem_type": "single_label_classification",
+            "problem_type": f"{'multi' if request.is_multi_label else 'single'}_label_classification",
         }
     config = AutoConfig.from_pretrained(source, trust_remote_code=False, **labels)
     is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
@@ -221,7 +243,7 @@ def _quantization_config(request: BaseRequest, config: PreTrainedConfig, device:
     return {"quantization_config": storage, "device_map": {"": device}}
 
 
-def _unquantized(head: Head, config: PreTrainedConfig) -> list[str] | None:
+def _unquantized(head: ModelHead, config: PreTrainedConfig) -> list[str] | None:
     """Return the modules of a classification head; None leaves the choice to transformers.
 
     It leaves out the output layer of a language model by itself, but of a classifier the last module only.

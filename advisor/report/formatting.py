@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from advisor.candidates import Candidate
 from advisor.catalog.methods import METHODS
+from advisor.metrics.registry import METRICS
 from advisor.spec import GIB
 
 NONE = "–"
@@ -49,9 +50,8 @@ def number(value: float | None) -> str:
 
 
 def metric_title(name: str) -> str:
-    """Return a metric's usual spelling: F1 for `f1`, BLEU for `bleu`."""
-    usual = {"chrf": "chrF", "accuracy": "accuracy", "exact-match": "exact match"}
-    return usual.get(name, name.upper() if len(name) <= 7 else name)
+    """Return a metric's usual spelling, F1 for `f1`; its name where it is unknown."""
+    return next((record.title for known, record in METRICS.items() if known == name), name)
 
 
 def method_title(slug: str) -> str:

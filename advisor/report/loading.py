@@ -32,9 +32,7 @@ def loading_code(run: RunFolder, folder: str = "best_adapter") -> str | None:
     return code_for(task, contender.candidate, n_labels=len(labels), folder=folder, prompt=prompt)
 
 
-def code_for(
-    task: Task, candidate: Candidate, *, n_labels: int, folder: str, prompt: Prompt | None = None
-) -> str:
+def code_for(task: Task, candidate: Candidate, *, n_labels: int, folder: str, prompt: Prompt | None = None) -> str:
     """Return the code for a task and a candidate.
 
     Args:
@@ -88,11 +86,17 @@ def _classify(task: Task, candidate: Candidate) -> list[str]:
     names = {"pair": ["code1", "code2"], "retrieval": ["query", "code"]}.get(task.form, ["code"])
     # Tokenizers of decoders put nothing between the two texts of a pair.
     between = ", '\\n\\n' + " if candidate.architecture == "decoder-only" else ", "
+    answer = ["print(labels[model(**inputs.to(model.device)).logits.argmax().item()])"]
+    if task.form == "multi-label":  # each label that is more likely there than not
+        answer = [
+            "logits = model(**inputs.to(model.device)).logits[0].tolist()",
+            "print([labels[number] for number, logit in enumerate(logits) if logit >= 0])",
+        ]
     return [
         *(f'{name} = "..."' for name in names),
         f"inputs = tokenizer({between.join(names)}, {_cut(candidate)})",
         "labels = AutoConfig.from_pretrained(folder).id2label",
-        "print(labels[model(**inputs.to(model.device)).logits.argmax().item()])",
+        *answer,
     ]
 
 

@@ -19,7 +19,7 @@ from advisor.report.loading import loading_code
 from advisor.report.markdown import code_block, code_span, escaped, fact_list, markdown_table
 from advisor.report.run_folder import RunFolder, read_run_folder
 from advisor.report.seeds import adapter_note
-from advisor.report.tables import comparison_table, configuration, data_table
+from advisor.report.tables import Fact, comparison_table, configuration, data_table
 from advisor.report.verdict import judge
 from advisor.result import Contender, TuningResult
 
@@ -72,7 +72,7 @@ def render_model_card(run: RunFolder, result: TuningResult, best: Contender, can
         *_seeds(result),
         markdown_table(comparison_table(result)),
         "## Training",
-        fact_list(configuration(shown)),
+        fact_list((*configuration(shown), *_prompt(result))),
         f"Made with {', '.join(code_span(f'{name} {version}') for name, version in sorted(result.versions.items()))}.",
         "## Data",
         markdown_table(data_table(data)),
@@ -85,6 +85,10 @@ def render_model_card(run: RunFolder, result: TuningResult, best: Contender, can
 def _seeds(result: TuningResult) -> list[str]:
     note = adapter_note(result)
     return [escaped(note)] if note else []
+
+
+def _prompt(result: TuningResult) -> list[Fact]:
+    return [Fact(name="prompt", value=f"{result.prompt.name} template")] if result.prompt else []
 
 
 def _metadata(result: TuningResult, best: Contender, candidate: Candidate) -> ModelCardData:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from advisor.catalog.tasks import Head
+from advisor.modeling.base import ModelHead
 from advisor.training.frames import Ids
 from advisor.training.tokens import IGNORED, TokenRow
 
@@ -62,7 +62,12 @@ def evaluation_batches(lengths: Sequence[int], batch_size: int, *, same_length: 
 
 
 def collate(
-    rows: Sequence[TokenRow], tokenizer: PreTrainedTokenizerBase, head: Head, *, side: Literal["left", "right"]
+    rows: Sequence[TokenRow],
+    tokenizer: PreTrainedTokenizerBase,
+    head: ModelHead,
+    *,
+    side: Literal["left", "right"],
+    is_multi_label: bool = False,
 ) -> Batch:
     """Pad rows to one batch for a forward pass with loss.
 
@@ -71,16 +76,21 @@ def collate(
         tokenizer: Gives the ids to pad with.
         head: Whether labels are classes or sequences.
         side: Where the input is padded. Labels of an encoder-decoder are always padded on the right.
+        is_multi_label: Whether labels are sets of classes.
 
     Returns:
-        `input_ids` and `attention_mask` of shape (batch, length), `labels` of shape (batch,) for classes and
-        (batch, length) else, `token_type_ids` where the rows have them; on the host.
+        `input_ids` and `attention_mask` of shape (batch, length), `labels` of shape (batch,) for classes,
+        (batch, classes) and floating point for sets of them, and (batch, length) else, `token_type_ids` where the rows
+        have them; on the host.
     """
     batch = collate_inputs(rows, tokenizer, side=side)
-    if head == "sequence-classification":
-        batch["labels"] = torch.tensor([int(row.labels[0]) for row in rows])
+    labels = [row.labels for row in rows]
+    if is_multi_label:
+        batch["labels"] = torch.as_tensor(np.stack(labels), dtype=torch.float32)
+    elif head == "sequence-classification":
+        batch["labels"] = torch.tensor([int(own[0]) for own in labels])
     else:
-        batch["labels"] = _padded([row.labels for row in rows], IGNORED, side if head == "causal-lm" else "right")
+        batch["labels"] = _padded(labels, IGNORED, side if head == "causal-lm" else "right")
     return batch
 
 

@@ -11,10 +11,13 @@ from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on, release_memory
 from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Precision
+from advisor.training.answers import label_set_text
 from advisor.training.batches import Batch, collate_inputs, evaluation_batches
 from advisor.training.tokens import TokenRow
 
 EVALUATION_BATCH_SIZE = 32
+# An example has a label when its probability is at least one half: the logistic function of 0.
+LABEL_LOGIT = 0.0
 ResultT = TypeVar("ResultT")
 
 
@@ -26,7 +29,7 @@ def predict(
     max_target_length: int,
     batch_size: int = EVALUATION_BATCH_SIZE,
 ) -> list[str]:
-    """Return what the model predicts for each row, as text: the name of a class or the generated text.
+    """Return what the model predicts for each row, as text: a class, a set of them (`answers`), or what was generated.
 
     Args:
         attached: The model.
@@ -116,7 +119,7 @@ def generation_settings(attached: AttachedModel, max_target_length: int) -> Gene
 
 
 def predictor(attached: AttachedModel, max_target_length: int) -> Callable[[Batch], list[str]]:
-    """Return what turns a batch into one text per row: the name of a class, or what was generated."""
+    """Return what turns a batch into one text per row: see `predict`."""
     if attached.base.request.head == "sequence-classification":
         return lambda batch: _classes(attached, batch)
     settings = generation_settings(attached, max_target_length)
@@ -126,7 +129,10 @@ def predictor(attached: AttachedModel, max_target_length: int) -> Callable[[Batc
 def _classes(attached: AttachedModel, batch: Batch) -> list[str]:
     logits: Any = attached.model(**_on_device(attached, batch)).logits
     names = attached.base.request.label_names
-    return [names[number] for number in logits.argmax(dim=-1).tolist()]
+    if not attached.base.request.is_multi_label:
+        return [names[number] for number in logits.argmax(dim=-1).tolist()]
+    chosen = (logits >= LABEL_LOGIT).tolist()
+    return [label_set_text(name for name, has in zip(names, row, strict=True) if has) for row in chosen]
 
 
 def _texts(attached: AttachedModel, batch: Batch, settings: GenerationConfig) -> list[str]:

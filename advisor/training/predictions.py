@@ -5,18 +5,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from advisor import durable, records
+from advisor.data.examples import Example
 from advisor.errors import DataError
-from advisor.training.examples import Example
 from advisor.trial import Prediction
 
 _SHOWN = 6
 
 
-def predictions_of(examples: Sequence[Example], predicted: Sequence[str]) -> tuple[Prediction, ...]:
-    """Put examples and what was predicted for them together."""
+def predictions_of(
+    examples: Sequence[Example], predicted: Sequence[str], *, expected: Sequence[str] | None = None
+) -> tuple[Prediction, ...]:
+    """Put examples and what was predicted for them together.
+
+    Args:
+        examples: Of one split.
+        predicted: An answer for each.
+        expected: What `answers.expected_answers` returns; None for the examples' own targets.
+    """
+    if expected is None:
+        expected = [example.target for example in examples]
     return tuple(
-        Prediction(example_id=example.example_id, source=example.source, expected=example.target, predicted=text)
-        for example, text in zip(examples, predicted, strict=True)
+        Prediction(example_id=example.example_id, source=example.source, expected=truth, predicted=text)
+        for example, truth, text in zip(examples, expected, predicted, strict=True)
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
 from advisor.errors import ReloadCheckError
@@ -15,12 +17,14 @@ from advisor.metrics.registry import METRICS
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.devices import precision_on
 from advisor.result import ReloadCheck
-from advisor.training.answers import expected_answers, label_set_text, measure_answers
+from advisor.training.answers import label_set_text, measure_answers
 from advisor.training.evaluation import LABEL_LOGIT, generation_settings, prediction_batches, prediction_inputs
+from advisor.training.retrieval import ranks_of_answers
 from advisor.training.runner import DeviceRunner
 from advisor.trial import Split
 
 SCRIPT = Path(__file__).with_name("reload_script.py")
+_VECTORS = "vectors.safetensors"
 # On a CPU the same batches give the same numbers. A GPU may choose other kernels in another process, which can
 # turn a near tie into another class or token: one percentage point is allowed there.
 _TOLERANCE_CPU = 1e-6
@@ -62,10 +66,8 @@ def reload_check(
         if not on_cpu:
             runner.data.drop_base_models()
         _run(job, adapter)
-        predicted = _read_output(job.with_name("output.jsonl"))
-    names = runner.data.label_names
-    texts = [_answer(item, names) for item in predicted]
-    targets = expected_answers(task, runner.data.examples(split))
+        texts = _answers(job, runner, task, split)
+    names, targets = runner.data.label_names, runner.data.expected(split)
     metric = task.primary_metric
     reloaded = measure_answers(task, [metric], targets, texts, label_names=names)[metric]
     scale = METRICS[metric].high
@@ -90,16 +92,17 @@ def _write_job(
 ) -> None:
     base = attached.base
     batches = path.with_name("batches.jsonl")
-    rows = runner.data.rows(split, candidate, attached).rows
+    is_search = base.request.head == "embedding"
+    read = runner.data.rows_to_embed if is_search else lambda *which: runner.data.rows(*which).rows
+    rows = read(split, candidate, attached)
     with batches.open("w", encoding="utf-8") as file:
         for numbers, part in prediction_batches(attached, rows):
             inputs = {name: tensor.tolist() for name, tensor in prediction_inputs(attached, part).items()}
-            if base.request.head != "sequence-classification":
+            if base.request.head in ("causal-lm", "seq2seq-lm"):
                 inputs.pop("token_type_ids", None)
             file.write(json.dumps({"rows": numbers, "inputs": inputs}) + "\n")
-    is_classifier = base.request.head == "sequence-classification"
     generation: dict[str, Any] | None = None
-    if not is_classifier:
+    if base.request.head in ("causal-lm", "seq2seq-lm"):
         generation = generation_settings(attached, task.max_target_length).to_dict()
     quantization = getattr(base.model.config, "quantization_config", None)
     job = {
@@ -107,6 +110,7 @@ def _write_job(
         "is_full": candidate.method == "full",
         "head": base.request.head,
         "n_labels": len(base.request.label_names),
+        "is_encoder_of_two": is_search and base.request.architecture == "encoder-decoder",
         "is_multi_label": base.request.is_multi_label,
         "label_logit": LABEL_LOGIT,
         "device": str(base.device),
@@ -116,6 +120,7 @@ def _write_job(
         "generation": generation,
         "batches": str(batches),
         "output": str(path.with_name("output.jsonl")),
+        "vectors": str(path.with_name(_VECTORS)),
     }
     path.write_text(json.dumps(job), encoding="utf-8")
 
@@ -127,6 +132,14 @@ def _run(job: Path, adapter: Path) -> None:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ReloadCheckError(f"{adapter}: PEFT alone could not load it in a fresh process ({said[-1][:300]})")
+
+
+def _answers(job: Path, runner: DeviceRunner, task: Task, split: Split) -> list[str]:
+    """Return what the other process said for each example, as this package would say it."""
+    if task.form == "retrieval":
+        vectors = load_file(job.with_name(_VECTORS))["vectors"].numpy()
+        return ranks_of_answers(vectors, runner.data.search(split).relevant)
+    return [_answer(item, runner.data.label_names) for item in _read_output(job.with_name("output.jsonl"))]
 
 
 def _read_output(path: Path) -> list[int | list[int] | str]:

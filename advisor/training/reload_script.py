@@ -2,7 +2,7 @@
 
 Run as `python reload_script.py job.json [job.json ...]` in a process of its own; it imports nothing of the
 package that wrote the adapter. A job says what to load and where the tokenized batches are; one line per
-prediction goes to its output file. Only the standard library, torch, transformers and peft are needed.
+prediction goes to its output file. Only the standard library, torch, transformers, safetensors and peft are needed.
 """
 
 import json
@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
+from safetensors.torch import save_file
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTextEncoding,
     AutoTokenizer,
     BitsAndBytesConfig,
     GenerationConfig,
@@ -25,6 +28,7 @@ AUTO_CLASSES = {
     "sequence-classification": AutoModelForSequenceClassification,
     "causal-lm": AutoModelForCausalLM,
     "seq2seq-lm": AutoModelForSeq2SeqLM,
+    "embedding": AutoModel,
 }
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -37,7 +41,7 @@ def load(job: dict[str, Any]) -> tuple[Any, Any]:
         options["device_map"] = {"": job["device"]}
     if job["n_labels"]:
         options["num_labels"] = job["n_labels"]
-    auto_class = AUTO_CLASSES[job["head"]]
+    auto_class = AutoModelForTextEncoding if job["is_encoder_of_two"] else AUTO_CLASSES[job["head"]]
     tokenizer = AutoTokenizer.from_pretrained(job["adapter"])
     if job["is_full"]:
         model = auto_class.from_pretrained(job["adapter"], **options)
@@ -52,7 +56,12 @@ def load(job: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def predictions(model: Any, tokenizer: Any, inputs: dict[str, Any], job: dict[str, Any]) -> list[Any]:
-    """Return one class id or one text per row of a batch."""
+    """Return one class id, one list of class ids, one text or one vector per row of a batch."""
+    if job["head"] == "embedding":
+        return list(vectors(model, inputs))
+    if job["is_multi_label"]:
+        chosen = (model(**inputs).logits >= job["label_logit"]).tolist()
+        return [[number for number, has in enumerate(row) if has] for row in chosen]
     if job["head"] == "sequence-classification":
         return list(model(**inputs).logits.argmax(dim=-1).tolist())
     settings = GenerationConfig.from_dict(job["generation"])
@@ -62,8 +71,16 @@ def predictions(model: Any, tokenizer: Any, inputs: dict[str, Any], job: dict[st
     return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
 
+def vectors(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Return the mean of the last hidden states over the tokens of each row, of length 1; on the host."""
+    mask = inputs["attention_mask"].unsqueeze(-1)
+    hidden = model(**inputs).last_hidden_state[:, -mask.shape[1] :].float()  # a soft prompt stands before the text
+    return torch.nn.functional.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1), dim=-1).cpu()
+
+
 def run(job: dict[str, Any]) -> None:
-    """Predict every batch of a job and write its output."""
+    """Predict every batch of a job and write its output: a line per row, or one tensor of all vectors."""
+    embedded: dict[int, torch.Tensor] = {}
     model, tokenizer = load(job)
     half = DTYPES[job["precision"]]
     autocast = torch.autocast(torch.device(job["device"]).type, dtype=half, enabled=job["precision"] != "fp32")
@@ -77,7 +94,12 @@ def run(job: dict[str, Any]) -> None:
             batch = json.loads(line)
             inputs = {name: torch.tensor(rows, device=job["device"]) for name, rows in batch["inputs"].items()}
             for row, predicted in zip(batch["rows"], predictions(model, tokenizer, inputs, job), strict=True):
-                output.write(json.dumps({"row": row, "predicted": predicted}) + "\n")
+                if job["head"] == "embedding":
+                    embedded[row] = predicted
+                else:
+                    output.write(json.dumps({"row": row, "predicted": predicted}) + "\n")
+    if embedded:
+        save_file({"vectors": torch.stack([embedded[row] for row in sorted(embedded)])}, job["vectors"])
 
 
 if __name__ == "__main__":

@@ -8,14 +8,18 @@ import torch
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
+from advisor.data.dataset import Code
+from advisor.data.examples import Example, ExampleFile
+from advisor.errors import DataError
 from advisor.modeling.attachment import AttachedModel, changes_base
 from advisor.modeling.base import BaseModel, BaseRequest, load_base_model, request_for
 from advisor.modeling.devices import release_memory
 from advisor.modeling.sharing import shared_base
 from advisor.result import DatasetFacts
-from advisor.training.examples import Example, ExampleFile, label_names
+from advisor.training.answers import class_names, expected_answers
+from advisor.training.searches import Search, answers_of, search_of
 from advisor.training.token_cache import TokenCache
-from advisor.training.tokens import TokenizedSplit, Tokenizing, lengths_for
+from advisor.training.tokens import TokenizedSplit, Tokenizing, TokenRow, lengths_for
 from advisor.trial import Split
 
 
@@ -31,28 +35,62 @@ class Resident:
         seed: int,
         max_valid_examples: int | None = None,
         cache: TokenCache | None = None,
+        most_bases: int | None = None,
+        codebase: Sequence[Code] = (),
     ) -> None:
-        """Take the examples; nothing is loaded yet. See `DeviceRunner` for the arguments."""
+        """Take the examples; nothing is loaded yet.
+
+        Args:
+            task: See `DeviceRunner`, as for all but the last.
+            splits: The examples.
+            device: Where base models go.
+            seed: Of the choice of validation examples.
+            max_valid_examples: Most of them.
+            cache: Keeps token ids between runs.
+            most_bases: Base models in memory at once; None for one on an accelerator and two on the host.
+            codebase: What a code search searches, see `searches.search_of`.
+
+        Raises:
+            DataError: No row of a code search is an answer.
+        """
         self._task = task
         self._device = device
         self._examples = {split: tuple(examples) for split, examples in splits.items()}
-        valid = self._examples["valid"]
-        if max_valid_examples is not None and len(valid) > max_valid_examples:
-            chosen = sorted(random.Random(seed).sample(range(len(valid)), max_valid_examples))
-            self._examples["valid"] = tuple(valid[number] for number in chosen)
-        self.label_names = label_names(self._examples["train"]) if task.kind == "non-generative" else ()
+        self._searches: dict[Split, Search] = {}
+        if task.form == "retrieval":
+            self._take_searches(codebase)
+        n_valid = len(self._examples["valid"])
+        if max_valid_examples is not None and n_valid > max_valid_examples:
+            self._take_valid(sorted(random.Random(seed).sample(range(n_valid), max_valid_examples)))
+        self.label_names = class_names(task, self._examples["train"])
         self._bases: dict[BaseRequest, BaseModel] = {}
         self._tokenizing: dict[tuple[str, str], Tokenizing] = {}
         self._cache = cache
         # A GPU is meant to be full with one base model; the host has room for a second one.
-        self._max_bases = 2 if device.type == "cpu" else 1
+        self._most_bases = most_bases or (2 if device.type == "cpu" else 1)
 
     def examples(self, split: Split) -> tuple[Example, ...]:
         """Return the examples of a split as they are used."""
         return self._examples[split]
 
+    def expected(self, split: Split) -> list[str]:
+        """Return what a model should say for each example of a split, as `answers` writes it."""
+        if split in self._searches:
+            return self._searches[split].expected
+        return expected_answers(self._task, self._examples[split])
+
+    def search(self, split: Split) -> Search:
+        """Return what a split of code search asks; there is none of the training split.
+
+        Raises:
+            KeyError: The task is no code search.
+        """
+        return self._searches[split]
+
     def base_model(self, candidate: Candidate) -> BaseModel:
         """Return the base model of a candidate, loaded if it is not there.
+
+        What has to make room for it, and what was dropped before, is out of memory before anything is loaded.
 
         Raises:
             AdvisorError: It cannot be loaded.
@@ -60,10 +98,11 @@ class Resident:
         request = self.request(candidate)
         base = self._bases.pop(request, None)
         if base is None:
-            while len(self._bases) >= self._max_bases:
-                gc.unfreeze()
+            gc.unfreeze()
+            while len(self._bases) >= self._most_bases:
                 self._bases.pop(next(iter(self._bases)))  # the one unused for longest
-                release_memory(self._device)
+            # A module may refer to itself (accelerate makes it so), and is then there until it is collected.
+            release_memory(self._device)
             base = load_base_model(request, self._device)
             # Libraries and base model are there to stay. Every collection after a trial would look at all of their
             # objects, which takes longer than some trials.
@@ -111,6 +150,16 @@ class Resident:
             split, self._examples[split], attached.base, candidate.max_seq_length, attached.virtual_tokens
         )
 
+    def rows_to_embed(self, split: Split, candidate: Candidate, attached: AttachedModel) -> list[TokenRow]:
+        """Return the queries of a split of code search and then all code that is searched, as `retrieval` takes them.
+
+        Raises:
+            InputError: As `rows`.
+        """
+        length, virtual = candidate.max_seq_length, attached.virtual_tokens
+        codes = self._rows(f"{split}, searched", self._searches[split].codes, attached.base, length, virtual).rows
+        return [*(row.query for row in self.rows(split, candidate, attached).rows if row.query is not None), *codes]
+
     def facts(self, split: Split, file: ExampleFile, candidate: Candidate) -> DatasetFacts:
         """Describe a split as a candidate without virtual tokens reads it.
 
@@ -134,6 +183,20 @@ class Resident:
             median_tokens=tokenized.median_tokens,
             truncated=tokenized.truncated,
         )
+
+    def _take_searches(self, codebase: Sequence[Code]) -> None:
+        for split, examples in self._examples.items():
+            if split != "train":
+                self._searches[split] = search_of(examples, codebase)
+                self._examples[split] = self._searches[split].queries
+        self._examples["train"] = answers_of(self._examples["train"])
+        if not self._examples["train"]:
+            raise DataError("code search: no row of the train split is an answer (label 1): there is nothing to learn")
+
+    def _take_valid(self, chosen: Sequence[int]) -> None:
+        self._examples["valid"] = tuple(self._examples["valid"][number] for number in chosen)
+        if "valid" in self._searches:
+            self._searches["valid"] = self._searches["valid"].only(chosen)
 
     def _rows(
         self, name: str, examples: Sequence[Example], base: BaseModel, max_seq_length: int, virtual_tokens: int

@@ -1,26 +1,29 @@
 """Examples as token ids: tokenized once per split, then cut to the lengths that a candidate asks for.
 
-Text from a dataset is text: strings such as "</s>" or "<|endoftext|>" inside it do not become control tokens.
+Text from a dataset is text: strings such as "</s>" or "<|im_end|>" inside it do not become control tokens.
 
 - Classification: the tokenizer's own frame around one text or a pair; the longer of a pair is cut first.
   Decoders, whose tokenizers put nothing between the two, get a blank line there.
-- Causal language models: prompt, source, mark, target, end token; the loss is taken on target and end token.
-  A long source loses its beginning; a target longer than the task allows loses its end (and the end token).
+- Causal language models: source in the frame of its template (`catalog.prompts`), target, end token; the loss is
+  taken on target and end token. A long source loses its beginning, a suffix its end; a target longer than the task
+  allows loses its end (and the end token).
 - Encoder-decoders: source and target, each in the tokenizer's own frame.
+- Embeddings: code and query, each in the tokenizer's own frame.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from advisor.catalog.prompts import prompt_of
-from advisor.catalog.tasks import Head, Task
+from advisor.catalog.tasks import Task
+from advisor.data.examples import Example
 from advisor.errors import InputError
+from advisor.modeling.base import ModelHead
 from advisor.modeling.quiet import quiet_libraries
-from advisor.training.examples import Example
 from advisor.training.frames import Ids, frame_of, kept_of_pair, plain_ids
+from advisor.training.prompting import PromptIds, has_suffix, prompt_ids, text_tokenizer
 from advisor.training.token_cache import TokenCache
 
 IGNORED = -100  # label that PyTorch's cross entropy leaves out
@@ -46,19 +49,22 @@ class TokenRow:
 
     Attributes:
         input_ids: What the model reads; for a causal language model prompt and target together.
-        labels: Class id (one element), target ids, or for a causal language model `IGNORED` over the prompt.
+        labels: Class id (one element), 0 or 1 for each class where an example has a set of them, target ids, or for a
+            causal language model `IGNORED` over the prompt. For embeddings one number, equal for equal texts.
         prompt_length: Tokens before the target in `input_ids`; all of them where the target stands apart.
         token_type_ids: Segment ids for tokenizers that have them (BERT), else None.
+        query: What the row, which is a piece of code then, is found by; None for other tasks.
     """
 
     input_ids: Ids
     labels: Ids
     prompt_length: int
     token_type_ids: Ids | None = None
+    query: "TokenRow | None" = None
 
     @property
     def units(self) -> int:
-        """What the model's mean loss is a mean over: target tokens, or 1 for a class."""
+        """What the model's mean loss is a mean over: target tokens, classes of a set, or 1."""
         return int((self.labels != IGNORED).sum())
 
 
@@ -82,7 +88,7 @@ class TokenizedSplit:
 
 
 def lengths_for(
-    task: Task, head: Head, *, max_seq_length: int, max_positions: int | None, virtual_tokens: int, frame: int
+    task: Task, head: ModelHead, *, max_seq_length: int, max_positions: int | None, virtual_tokens: int, frame: int
 ) -> Lengths:
     """Return the lengths that fit into a model.
 
@@ -125,16 +131,24 @@ class Tokenizing:
 
     tokenizer: PreTrainedTokenizerBase
     task: Task
-    head: Head
+    head: ModelHead
     label_names: tuple[str, ...]
     cache: TokenCache | None = None
     _plain: dict[str, list[Ids]] = field(default_factory=dict)
     _cut: dict[tuple[str, Lengths], TokenizedSplit] = field(default_factory=dict)
+    _prompts: dict[bool, PromptIds] = field(default_factory=dict)
+    _texts: PreTrainedTokenizerBase | None = None
 
     @property
     def frame(self) -> int:
         """Tokens around source and target in a causal language model's row."""
-        return sum(map(len, self._prompt_parts())) + 1
+        return max(self.prompt(has_suffix=False).size, self.prompt(has_suffix=True).size) + 1
+
+    def prompt(self, *, has_suffix: bool) -> PromptIds:
+        """Return the template that sources are read in, with or without what follows the answer."""
+        if has_suffix not in self._prompts:
+            self._prompts[has_suffix] = prompt_ids(self.tokenizer, self.task, has_suffix=has_suffix)
+        return self._prompts[has_suffix]
 
     def split(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
         """Return the rows of a split, tokenized at most once per length.
@@ -151,6 +165,7 @@ class Tokenizing:
                     "sequence-classification": self._classification,
                     "causal-lm": self._causal,
                     "seq2seq-lm": self._seq2seq,
+                    "embedding": self._embedding,
                 }[self.head]
                 self._cut[key] = build(name, examples, lengths)
         return self._cut[key]
@@ -167,29 +182,64 @@ class Tokenizing:
         for example, *texts in zip(examples, *columns, strict=True):
             kept = (room,) if len(texts) == 1 else kept_of_pair(len(texts[0]), len(texts[1]), room)
             ids, types = frame.around([text[:n] for text, n in zip(texts, kept, strict=True)])
-            label = _array([class_ids[example.target]])
-            rows.append(TokenRow(input_ids=ids, labels=label, prompt_length=len(ids), token_type_ids=types))
+            labels = self._classes(example, class_ids)
+            rows.append(TokenRow(input_ids=ids, labels=labels, prompt_length=len(ids), token_type_ids=types))
         source_lengths = [sum(map(len, texts)) + frame.size for texts in zip(*columns, strict=True)]
         return TokenizedSplit(rows=rows, source_lengths=source_lengths, limit=lengths.source)
 
+    def _embedding(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
+        """Return the codes with their queries, or texts alone; each is framed by itself and numbered by what it is."""
+        frame = frame_of(self.tokenizer, 1)
+
+        def column(field: str, texts: list[str]) -> tuple[list[TokenRow], list[int]]:
+            numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+            plain = self._ids(f"{name} {field}", texts)
+            rows = []
+            for text, ids in zip(texts, plain, strict=True):
+                framed, types = frame.around([ids[: lengths.source - frame.size]])
+                label = _array([numbers[text]])
+                rows.append(TokenRow(input_ids=framed, labels=label, prompt_length=len(framed), token_type_ids=types))
+            return rows, [len(ids) + frame.size for ids in plain]
+
+        rows, n_tokens = column("text", [example.text for example in examples])
+        if examples and examples[0].text_pair is not None:
+            codes, n_code = column("text_pair", [example.text_pair or "" for example in examples])
+            rows = [replace(code, query=query) for code, query in zip(codes, rows, strict=True)]
+            n_tokens = [max(pair) for pair in zip(n_tokens, n_code, strict=True)]
+        return TokenizedSplit(rows=rows, source_lengths=n_tokens, limit=lengths.source)
+
+    def _classes(self, example: Example, class_ids: Mapping[str, int]) -> Ids:
+        if self.task.form != "multi-label":
+            return _array([class_ids[example.target]])
+        chosen = np.zeros(len(class_ids), np.int32)
+        chosen[[class_ids[label] for label in example.labels]] = 1
+        return chosen
+
     def _causal(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
-        before, after = self._prompt_parts()
+        prompt = self.prompt(has_suffix=has_suffix(self.task, examples))
         sources = self._ids(f"{name} text", [example.text for example in examples])
+        suffixes: list[Ids] | list[None] = [None] * len(examples)
+        if prompt.between is not None:
+            suffixes = self._ids(f"{name} suffix", [example.text_pair or "" for example in examples])
         targets = self._ids(f"{name} target", [example.target for example in examples])
         end = self.tokenizer.eos_token_id
         rows = []
-        for source, target in zip(sources, targets, strict=True):
-            prompt = np.concatenate([before, source[max(0, len(source) - lengths.source) :], after])
+        for source, suffix, target in zip(sources, suffixes, targets, strict=True):
+            read = prompt.around(source, suffix, most=lengths.source)
             kept = target[: lengths.target]
             answer = kept if len(target) > lengths.target or end is None else np.append(kept, np.int32(end))
             rows.append(
                 TokenRow(
-                    input_ids=np.concatenate([prompt, answer]),
-                    labels=np.concatenate([np.full(len(prompt), IGNORED, np.int32), answer]),
-                    prompt_length=len(prompt),
+                    input_ids=np.concatenate([read, answer]),
+                    labels=np.concatenate([np.full(len(read), IGNORED, np.int32), answer]),
+                    prompt_length=len(read),
                 )
             )
-        return TokenizedSplit(rows=rows, source_lengths=[len(source) for source in sources], limit=lengths.source)
+        source_lengths = [
+            len(source) + (0 if suffix is None else len(suffix))
+            for source, suffix in zip(sources, suffixes, strict=True)
+        ]
+        return TokenizedSplit(rows=rows, source_lengths=source_lengths, limit=lengths.source)
 
     def _seq2seq(self, name: str, examples: Sequence[Example], lengths: Lengths) -> TokenizedSplit:
         sources = self._ids(f"{name} text", [example.text for example in examples])
@@ -206,20 +256,13 @@ class Tokenizing:
     def _ids(self, column: str, texts: list[str]) -> list[Ids]:
         """Return plain ids of a column; remembered, since lengths are cut afterwards."""
         if column not in self._plain:
+            if self._texts is None:
+                self._texts = text_tokenizer(self.tokenizer)
             kept = self.cache
             self._plain[column] = (
-                plain_ids(self.tokenizer, texts) if kept is None else kept.ids(self.tokenizer, texts, plain_ids)
+                plain_ids(self._texts, texts) if kept is None else kept.ids(self._texts, texts, plain_ids)
             )
         return self._plain[column]
-
-    def _prompt_parts(self) -> tuple[Ids, Ids]:
-        """Return ids before and after the source, with the token that the tokenizer starts every text with."""
-        prompt = prompt_of(self.task)
-        ends = (self.tokenizer.eos_token_id, self.tokenizer.sep_token_id)
-        start = [number for number in self.tokenizer("")["input_ids"] if number not in ends]
-        before = self.tokenizer(prompt.before, add_special_tokens=False)["input_ids"] if prompt.before else []
-        after = self.tokenizer(prompt.after, add_special_tokens=False)["input_ids"]
-        return _array([*start, *before]), _array(after)
 
     def _between_pairs(self) -> str:
         """Return what must be put between two texts because the tokenizer puts nothing there."""

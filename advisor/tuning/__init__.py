@@ -4,9 +4,10 @@ This package joins search, training and report; it decides nothing about trials 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from advisor.data.splitting import Repetition
 from advisor.recommendation import Recommendation
 from advisor.result import TuningResult
 from advisor.spec import QuantizationChoice
@@ -25,8 +26,8 @@ def tune(
     recommendation: Recommendation | Path | None = None,
     *,
     train: Path,
-    valid: Path,
-    test: Path,
+    valid: Path | None = None,
+    test: Path | None = None,
     task: str | None = None,
     base_model: str | Sequence[str] | None = None,
     quantizations: Sequence[QuantizationChoice] = (),
@@ -42,6 +43,11 @@ def tune(
     seed: int = 0,
     device: str | None = None,
     pack: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    sample: int | None = None,
+    dedup: Repetition | None = None,
+    group_by: str | None = None,
 ) -> TuningResult:
     """Search around a recommendation with short trials on your data, and keep the best adapter.
 
@@ -50,9 +56,9 @@ def tune(
 
     Args:
         recommendation: Of `advisor.recommend`, or a file of `recommend --json`; None to name task and model here.
-        train: Data file to train on.
-        valid: Data file that decides between trials.
-        test: Data file that judges the winner and the baselines, once.
+        train: Data to train on: a file, a folder or dataset of the hub that may hold all splits, or one table to cut.
+        valid: Data that decides between trials; None where `train` holds it or `split` makes it.
+        test: Data that judges the winner and the baselines, once; None likewise.
         task: Task slug, such as "clone-detection".
         base_model: Hub id or local folder, or several, which are searched; None takes the recommendation's first.
         quantizations: Storages of the base models' weights that are searched, "none" for unquantized; empty for what
@@ -71,6 +77,11 @@ def tune(
         seed: Of data order, initialisation and sampler.
         device: Such as "cpu" or "cuda:0"; None for the best there is.
         pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
+        columns: Field of an example to the column that holds it, where that is not found by its name.
+        split: Shares of train, valid and test such as "80/10/10", to cut one table by; None where splits are there.
+        sample: Examples to keep over all splits, None for all.
+        dedup: Drop training rows that stand in another split ("exact"), or nearly so too ("near"); None to keep them.
+        group_by: Column whose equal values belong in one split.
 
     Returns:
         What stands in `result.json` of the run folder.
@@ -99,6 +110,11 @@ def tune(
         seed=seed,
         device=device,
         pack=pack,
+        columns=columns or {},
+        split=split,
+        sample=sample,
+        dedup=dedup,
+        group_by=group_by,
     )
     return prepare(request).finish()
 

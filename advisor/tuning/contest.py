@@ -1,10 +1,13 @@
 """The final comparison on the test split: each adapter is evaluated once, over all runs of the study."""
 
+import logging
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task
@@ -13,8 +16,13 @@ from advisor.trial import Evaluation, TrialRecord, TrialRunner
 from advisor.tuning.data import TuningData
 from advisor.tuning.events import ContenderEvaluated, StageStarted, TuningEvent
 
+if TYPE_CHECKING:
+    from advisor.training.baselines import Baseline
+
+_log = logging.getLogger(__name__)
 UNTUNED = "untuned base model"
 MAJORITY = "majority class"
+NEAREST = "nearest training example"
 RECOMMENDATION = "recommendation"
 BEST = "best trial"
 
@@ -47,6 +55,7 @@ class Contest:
         known: Rows of an earlier result of the same study; they are not evaluated again.
         on_event: Told of each row.
         label_names: Classes of the training split; empty for generation.
+        measured: Further baselines that are worth their cost, by name.
     """
 
     task: Task
@@ -57,11 +66,16 @@ class Contest:
     known: tuple[Contender, ...]
     on_event: Callable[[TuningEvent], None]
     label_names: tuple[str, ...] = ()
+    measured: "Mapping[str, Baseline]" = field(default_factory=dict)
 
     def baselines(self, candidate: Candidate) -> list[Contender]:
-        """Evaluate what needs no training: the base model as it is and, for labels, always the commonest one."""
+        """Evaluate what trains no adapter: the base model as it is, what looks at the data alone, and the further ones.
+
+        Of the others one that cannot be evaluated is left out, with a word: nothing else depends on it.
+        """
         untuned = self._known_baseline(UNTUNED) or self._untuned(candidate)
-        return [untuned] if self.task.kind == "generative" else [untuned, self._majority()]
+        others = (self._baseline(*one) for one in {**self._without_model(), **self.measured}.items())
+        return [untuned, *(row for row in others if row is not None)]
 
     def trial(self, name: str, record: TrialRecord, trained: Sequence[TrainedSeed]) -> Contender:
         """Evaluate the saved adapters of a trial, one per seed.
@@ -110,15 +124,29 @@ class Contest:
             if other.trial is None or other.trial != best.trial
         )
 
-    def _majority(self) -> Contender:
-        from advisor.training.baselines import majority_class
+    def _without_model(self) -> "dict[str, Baseline]":
+        """Return the baselines that look at the data alone."""
+        from advisor.training.baselines import majority_class, nearest_example
 
-        known = self._known_baseline(MAJORITY)
+        if self.task.form == "retrieval":
+            return {}
+        train, test = (self.data.files[split].examples for split in ("train", "test"))
+        if self.task.kind == "generative":
+            return {NEAREST: partial(nearest_example, self.task, train, test)}
+        return {MAJORITY: partial(majority_class, self.task, train, test)}
+
+    def _baseline(self, name: str, evaluate: "Baseline") -> Contender | None:
+        known = self._known_baseline(name)
         if known is not None:
             return known
-        train, test = self.data.files["train"], self.data.files["test"]
-        evaluation = majority_class(self.task, train.examples, test.examples, predictions=self._path(MAJORITY))
-        return self._told(Contender(name=MAJORITY, trial=None, candidate=None, evaluation=evaluation))
+        self.on_event(StageStarted(text=f"evaluating the baseline: {name}"))
+        try:
+            evaluation = evaluate(predictions=self._path(name))
+        except Exception as error:  # a model that only this baseline cannot use, or no memory for it
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            _log.warning("the baseline is left out: %s: %s", name, reason)
+            return None
+        return self._told(Contender(name=name, trial=None, candidate=None, evaluation=evaluation))
 
     def _untuned(self, candidate: Candidate) -> Contender:
         evaluation = self._evaluate(f"the {UNTUNED}", candidate, None, self.seed, self._path(UNTUNED))

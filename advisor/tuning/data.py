@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advisor.catalog.tasks import Task
+from advisor.data.sources import SPLIT_NAMES
 from advisor.errors import DataError, InputError
 from advisor.trial import Split
 from advisor.tuning.request import TuningRequest
@@ -44,11 +45,10 @@ def read_data(request: TuningRequest, task: Task) -> TuningData:
         InputError: A place does not exist, or a split is missing.
         DataError: The data cannot be used; the message names the file and the rows.
     """
-    from advisor.data.dataset import DataRequest, read_dataset, report_on
+    from advisor.data.dataset import read_dataset, report_on
 
-    places = {split: path for split, path in request.files.items() if path is not None}
-    dataset = read_dataset(DataRequest(places=places, seed=request.seed), task)
-    missing = [f"--{split}" for split in request.files if split not in dataset.files]
+    dataset = read_dataset(request.data, task)
+    missing = [f"--{split}" for split in SPLIT_NAMES if split not in dataset.files]
     if missing:
         raise InputError(
             f"{' and '.join(missing)} missing: validation picks the winner and a test file judges it; "

@@ -1,10 +1,14 @@
 """What the user asks of `tune`, checked before anything is read, loaded or created."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from advisor.catalog.tasks import find_task
+from advisor.data.dataset import DataRequest
+from advisor.data.files import SUFFIXES
+from advisor.data.splitting import Repetition, parse_shares
 from advisor.errors import InputError
 from advisor.recommendation import Recommendation
 from advisor.spec import QuantizationChoice
@@ -21,9 +25,9 @@ class TuningRequest:
     """One call of `tune`.
 
     Attributes:
-        train: Data file to train on.
-        valid: Data file that decides between trials.
-        test: Data file that judges the winner and the baselines, once.
+        train: Data to train on: a file, a folder or dataset of the hub that may hold all splits, or one table to cut.
+        valid: Data that decides between trials; None where `train` holds it or `split` makes it.
+        test: Data that judges the winner and the baselines, once; None likewise.
         recommendation: File of `recommend --json`, or the record itself; None when `task` is given.
         task: Task slug; None when `recommendation` is given.
         base_model: Only this base model (hub id or local folder), or these, which are then searched; None leaves it to
@@ -43,6 +47,11 @@ class TuningRequest:
         device: Such as "cpu" or "cuda:0"; None for the best there is.
         pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
         command: The command line, for the record.
+        columns: Field of an example to the column that holds it, where that is not found by its name.
+        split: Shares of train, valid and test such as "80/10/10", to cut one table by; None where splits are there.
+        sample: Examples to keep over all splits, None for all.
+        dedup: Drop training rows that stand in another split ("exact"), or nearly so too ("near"); None to keep them.
+        group_by: Column whose equal values belong in one split.
     """
 
     train: Path | None
@@ -65,6 +74,11 @@ class TuningRequest:
     device: str | None = None
     pack: int | None = None
     command: str = "advisor.tune(...)"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    sample: int | None = None
+    dedup: Repetition | None = None
+    group_by: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not make sense.
@@ -109,9 +123,18 @@ class TuningRequest:
         return min((limit for limit in (self.time_limit_s, by_hours_s) if limit is not None), default=None)
 
     @property
-    def files(self) -> dict[Split, Path]:
-        """The data files by split."""
-        return {"train": Path(self.train or ""), "valid": Path(self.valid or ""), "test": Path(self.test or "")}
+    def data(self) -> DataRequest:
+        """What to read, and what to make of it."""
+        named: dict[Split, Path | None] = {"train": self.train, "valid": self.valid, "test": self.test}
+        return DataRequest(
+            places={split: place for split, place in named.items() if place is not None},
+            columns=self.columns,
+            split=None if self.split is None else parse_shares(self.split),
+            sample=self.sample,
+            dedup=self.dedup,
+            group_by=self.group_by,
+            seed=self.seed,
+        )
 
     def _check_source(self) -> None:
         if self.recommendation is not None:
@@ -133,9 +156,12 @@ class TuningRequest:
 
     def _check_files(self) -> None:
         named = {"train": self.train, "valid": self.valid, "test": self.test}
-        missing = [f"--{split}" for split, path in named.items() if path is None]
-        if missing:
+        missing = [f"--{split}" for split, place in named.items() if place is None]
+        # A folder or a dataset of the hub may hold all splits; which it does is known when it is read.
+        one_table = self.train is None or str(self.train).lower().endswith(SUFFIXES)
+        if missing and (self.train is None or (one_table and self.split is None)):
             raise InputError(
-                f"{' and '.join(missing)} missing: validation picks the winner and a test file judges it, "
-                "so train, valid and test each need a file of their own (a file is not split for you yet)"
+                f"{' and '.join(missing)} missing: validation picks the winner and a test file judges it; give the "
+                "files, a folder that has them all, or one table and --split 80/10/10"
             )
+        _ = self.data  # refuses shares and numbers that make no sense

@@ -158,8 +158,10 @@ class StudyRun:
     def _run(
         self, runner: "DeviceRunner", plan: Plan, known: tuple[Contender, ...], on_event: "OnEvent"
     ) -> TuningResult:
+        from advisor.training.baselines import affordable_baselines
         from advisor.tuning.contenders import evaluate_trials
 
+        recommended = self.start.recommended
         contest = Contest(
             task=self.start.task,
             data=self.data,
@@ -169,10 +171,17 @@ class StudyRun:
             known=known,
             on_event=on_event,
             label_names=runner.data.label_names,
+            measured=affordable_baselines(
+                runner,
+                self.start.task,
+                recommended,
+                trial_examples=plan.rung_steps[-1] * recommended.batch_size,
+                seed=self.request.seed,
+            ),
         )
         # First, not last: it shows before the search that data, model and metric work together, and how long an
         # evaluation takes. Nothing in the search looks at it.
-        baselines = contest.baselines(self.start.recommended)
+        baselines = contest.baselines(recommended)
         estimate = estimator_for(self.start.task, runner.device)
         probe = find_probe(self.folder, runner, self.start.recommended, estimate, on_event)
         estimates = None if probe is None else CorrectedEstimates(probe=probe, task=self.start.task, estimate=estimate)
@@ -294,6 +303,7 @@ class StudyRun:
         probe: Probe | None,
         packing: Packing,
     ) -> TuningResult:
+        from advisor.training.prompting import prompt_of_base
         from advisor.training.reload import reload_check
 
         *others, best = contenders
@@ -328,6 +338,9 @@ class StudyRun:
             finals=finals,
             n_trials_finished=len(outcome.records),
             trade_offs=outcome.trade_offs,
+            prompt=prompt_of_base(
+                runner.data.base_model(best.candidate), self.start.task, self.data.files["train"].examples
+            ),
         )
 
     def _write(self, result: TuningResult) -> None:

@@ -20,8 +20,8 @@ import torch
 from advisor.candidates import Candidate
 from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import find_task
+from advisor.data.examples import read_examples
 from advisor.demo import base_model_path, write_dataset
-from advisor.training.examples import read_examples
 from advisor.training.runner import DeviceRunner
 from advisor.trial import TrialSpec
 from studies.gpu.entry import processor

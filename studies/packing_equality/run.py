@@ -22,12 +22,12 @@ import torch
 from advisor.candidates import Candidate
 from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import Task, find_task, head_of
+from advisor.data.examples import read_examples
 from advisor.demo import base_model_path, write_dataset
 from advisor.modeling.attachment import attach_adapter
 from advisor.modeling.base import BaseModel
 from advisor.modeling.sharing import shared_base
 from advisor.spec import Architecture
-from advisor.training.examples import read_examples
 from advisor.training.loop import Training
 from advisor.training.packing.pack import Pack, pack_key
 from advisor.training.resident import Resident

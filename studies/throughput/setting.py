@@ -10,10 +10,10 @@ from optuna.samplers import RandomSampler
 
 from advisor.candidates import Candidate
 from advisor.catalog.tasks import Task, find_task
+from advisor.data.examples import Example, read_examples
 from advisor.demo import base_model_path, write_dataset
 from advisor.search.distributions import parameters_of, suggest
 from advisor.search_space import Scalar, SearchSpace, candidate_from_choice
-from advisor.training.examples import Example, read_examples
 from advisor.trial import Split
 from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import find_starting_point

@@ -59,7 +59,10 @@ def batch(base: BaseModel) -> dict[str, torch.Tensor]:
     ids = torch.randint(10, 300, (4, 12), generator=generator)
     if base.request.architecture == "encoder-decoder":
         ids[:, -1] = base.tokenizer.eos_token_id or 0
-    labels = torch.tensor([0, 1, 2, 1]) if base.request.label_names else ids.clone()
+    classes = torch.tensor([0, 1, 2, 1])
+    labels = classes if base.request.label_names else ids.clone()
+    if base.request.is_multi_label:
+        labels = torch.eye(3)[classes]
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
 

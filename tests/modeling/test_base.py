@@ -205,3 +205,17 @@ def test_a_task_with_sets_of_labels_gets_a_decision_for_each_of_them(base_folder
     one = load(base_folder("encoder-only"), task="clone-detection")
     assert one.model.config.problem_type == "single_label_classification"
     assert several.request != one.request  # the two cannot share a model
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_class"),
+    [("encoder-only", "RobertaModel"), ("decoder-only", "LlamaModel"), ("encoder-decoder", "T5EncoderModel")],
+)
+def test_code_search_gets_the_model_below_all_heads(
+    architecture: Architecture, model_class: str, base_folder: Callable[..., Path]
+) -> None:
+    base = load(base_folder(architecture), architecture, "code-search")
+    assert type(base.model).__name__ == model_class
+    assert base.request.head == "embedding"
+    assert base.head_modules == {}
+    assert not any("pooler" in name for name, _ in base.model.named_parameters())

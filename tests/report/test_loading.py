@@ -16,12 +16,13 @@ from transformers import (
     AutoTokenizer,
 )
 
-from advisor.catalog.prompts import prompt_of
+from advisor.catalog.prompts import prompt_for, prompt_of
 from advisor.catalog.tasks import TASKS, find_task, head_of
 from advisor.data.examples import Example
 from advisor.report.loading import code_for, loading_code
 from advisor.training.tokens import Lengths, Tokenizing
 from tests.models import save_tiny_base_model, tiny_tokenizer
+from tests.prompt_tokenizers import chatml_tokenizer, llama_tokenizer, tokenizer_with
 from tests.report import fixtures
 
 # The line of the printed code that puts a decoder's prompt together; groups: what stands before and after the source.
@@ -70,6 +71,7 @@ def saved_model(folder, task, architecture, method):
     ("slug", "architecture"),
     [
         ("clone-detection", "encoder-only"),
+        ("code-comment-classification", "encoder-only"),
         ("defect-detection", "decoder-only"),
         ("code-summarization", "decoder-only"),
         ("code-summarization", "encoder-decoder"),
@@ -85,7 +87,13 @@ def test_the_code_loads_exactly_the_weights_that_were_saved(tmp_path, slug, arch
     # PEFT keeps the random head that the trained one replaces; it is never used and not saved.
     used = {name: value for name, value in weights.items() if "original_module" not in name}
     assert all(torch.equal(loaded[name], value) for name, value in used.items())
-    if task.kind == "non-generative":
+    if task.form == "multi-label":
+        inputs = tiny_tokenizer(architecture)("...", return_tensors="pt")
+        logits = expected.eval()(**inputs).logits[0]
+        assert ast.literal_eval(printed) == [
+            name for name, logit in zip(LABELS.values(), logits, strict=True) if logit >= 0
+        ]
+    elif task.kind == "non-generative":
         assert printed.strip() in LABELS.values()
 
 
@@ -121,6 +129,33 @@ def test_the_code_reads_an_example_as_training_did(slug, architecture):
         assert names["inputs"]["input_ids"][0].tolist() == expected
 
 
+@pytest.mark.parametrize("make", [chatml_tokenizer, llama_tokenizer, tokenizer_with])
+@pytest.mark.parametrize("source", [" def add(a, b):\n    return a + b # <|im_end|></s>\n" * 4, "x"])
+def test_the_code_writes_the_turn_that_training_wrote(make, source):
+    assert prompt_made_by_the_code(find_task("code-refinement"), make(), source, suffix=None)
+
+
+@pytest.mark.parametrize("marks", [("<fim_prefix>", "<fim_suffix>", "<fim_middle>"), ()], ids=["infilling", "plain"])
+@pytest.mark.parametrize(("source", "suffix"), [("x = " * 30, "y = " * 30), ("x = " * 30, "y"), ("x", "y = " * 30)])
+def test_the_code_fills_in_the_middle_as_training_did(marks, source, suffix):
+    made = prompt_made_by_the_code(find_task("code-completion"), tokenizer_with(marks), source, suffix)
+    assert ("fim_suffix" in made) == bool(marks)
+
+
+def prompt_made_by_the_code(task, tokenizer, source, suffix):
+    """Check that the printed code makes the tokens that training made; return the code."""
+    example = Example(example_id="1", text=source, text_pair=suffix, target="1")
+    (row,) = Tokenizing(tokenizer, task, "causal-lm", ()).split("test", [example], Lengths(source=20, target=9)).rows
+    of = replace(fixtures.candidate(architecture="decoder-only"), max_seq_length=20)
+    prompt = prompt_for(task, tokenizer, has_suffix=suffix is not None)
+    code = code_for(task, of, n_labels=0, folder="x", prompt=prompt)
+    names = {"tokenizer": tokenizer, "source": source, "suffix": suffix}
+    lines = code[code.index("def ids") :].splitlines()
+    exec("\n".join(line for line in lines if not line.startswith(("source", "suffix", "output", "print"))), names)
+    assert names["prompt"] == row.input_ids[: row.prompt_length].tolist()
+    return code
+
+
 @pytest.mark.parametrize("architecture", ["encoder-only", "decoder-only"])
 def test_half_precision_runs_too(tmp_path, architecture):
     task = find_task("defect-detection")
@@ -148,6 +183,19 @@ def test_every_task_has_the_frame_of_training():
             assert around is not None
             assert ast.literal_eval(around[1] or "''") == prompt.before
             assert ast.literal_eval(around[2]) == prompt.after
+
+
+def test_the_code_of_a_finished_run_has_the_template_of_its_result():
+    task = find_task("code-summarization")
+    prompt = prompt_for(task, chatml_tokenizer())
+    result = replace(fixtures.result((fixtures.difference("untuned base model", 0.4, 0.1),)), task=task.slug)
+    contenders = tuple(
+        replace(row, candidate=row.candidate and replace(row.candidate, architecture="decoder-only"))
+        for row in result.contenders
+    )
+    result = replace(result, contenders=contenders)
+    assert "<|im_start|>" not in (loading_code(fixtures.run_folder(result=result)) or "")
+    assert repr(prompt.before) in (loading_code(fixtures.run_folder(result=replace(result, prompt=prompt))) or "")
 
 
 def test_an_unfinished_study_has_nothing_to_load():

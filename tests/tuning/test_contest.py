@@ -1,6 +1,6 @@
 """The final comparison: each adapter once, differences against the best trial, nothing against itself."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from advisor.data.examples import Example, ExampleFile
 from advisor.result import Contender
 from advisor.training.predictions import predictions_of, read_predictions, write_predictions
 from advisor.trial import Evaluation, RungReport, Split, TrialRecord
-from advisor.tuning.contest import BEST, MAJORITY, RECOMMENDATION, UNTUNED, Contest, TrainedSeed
+from advisor.tuning.contest import BEST, MAJORITY, NEAREST, RECOMMENDATION, UNTUNED, Contest, TrainedSeed
 from advisor.tuning.data import TuningData
 from advisor.tuning.events import ContenderEvaluated
 from tests.search.fakes import FakeRunner, candidate
@@ -94,6 +94,67 @@ def test_baselines_of_a_classification_task_are_the_untuned_model_and_the_common
     assert untuned.candidate is None
     assert majority.evaluation.metrics["accuracy"] == 0.5
     assert runner.evaluated == [None]
+
+
+def baseline(n_right: int, calls: list[str]):
+    """Make a baseline that is right that often, without a model."""
+
+    def evaluate(*, predictions: Path | None) -> Evaluation:
+        calls.append(str(n_right))
+        rows = DATA.files["test"].examples
+        made = predictions_of(rows, [row.target if i < n_right else "0" for i, row in enumerate(rows)])
+        assert predictions is not None
+        write_predictions(made, predictions)
+        return Evaluation(metrics={"f1": n_right / N_TEST}, n_examples=N_TEST, duration_s=1.0, predictions=made[:1])
+
+    return evaluate
+
+
+def test_further_baselines_are_contenders_that_are_evaluated_once_and_compared(tmp_path, runner):
+    calls, events = [], []
+    measured = {"linear probe": baseline(10, calls), "another": baseline(20, calls)}
+    held = replace(contest(tmp_path, runner, events=events), measured=measured)
+    rows = held.baselines(candidate())
+    assert [row.name for row in rows] == [UNTUNED, MAJORITY, "linear probe", "another"]
+    assert [event.contender for event in events if isinstance(event, ContenderEvaluated)] == rows
+    best = held.trial(BEST, trial(3, 0.75), seeds(tmp_path, 30))
+    differences = {item.against: item for item in held.differences(best, rows)}
+    assert differences["linear probe"].value > differences["another"].value > 0
+    again = replace(contest(tmp_path, EvaluatingRunner(), tuple(rows)), measured=measured)
+    assert again.baselines(candidate()) == rows
+    assert calls == ["10", "20"]
+    (tmp_path / "predictions" / "another.jsonl").unlink()
+    again.baselines(candidate())
+    assert calls == ["10", "20", "20"]
+
+
+def test_a_baseline_that_fails_is_left_out_and_the_others_stay(tmp_path, runner, caplog):
+    def fails(*, predictions: Path | None) -> Evaluation:
+        raise RuntimeError("this model has no such layer")
+
+    held = replace(contest(tmp_path, runner), measured={"linear probe": fails, "another": baseline(20, [])})
+    assert [row.name for row in held.baselines(candidate())] == [UNTUNED, MAJORITY, "another"]
+    assert "the baseline is left out: linear probe: this model has no such layer" in caplog.text
+
+
+def test_baselines_of_a_generative_task_are_the_untuned_model_and_the_nearest_example(tmp_path, runner):
+    rows = tuple(
+        replace(row, text_pair=None, target=f"Text {row.example_id[-1]}") for row in DATA.files["test"].examples
+    )
+    files = {
+        "train": replace(DATA.files["train"], examples=rows[:5]),
+        "test": replace(DATA.files["test"], examples=rows),
+    }
+    held = replace(
+        contest(tmp_path, runner), task=find_task("code-summarization"), data=TuningData(files=files, warnings=())
+    )
+    _, nearest = held.baselines(candidate())
+    assert nearest.name == NEAREST
+    assert {
+        item.predicted for item in read_predictions(tmp_path / "predictions" / "nearest-training-example.jsonl")
+    } == {
+        "Text 0"  # all sources are equal, so the first is the nearest
+    }
 
 
 def test_differences_are_the_best_trial_minus_each_other(tmp_path, runner):

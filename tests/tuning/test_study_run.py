@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from transformers import AutoTokenizer
 
 from advisor import records
 from advisor.errors import AdvisorError, InputError, ReloadCheckError
@@ -112,6 +113,7 @@ def test_a_study_leaves_everything_in_its_folder(finished):
     assert {path.stem for path in (folder / "predictions").glob("*.jsonl")} == {
         "untuned-base-model",
         "majority-class",
+        "linear-probe",
         "recommendation",
         "best-trial",
     }
@@ -139,7 +141,7 @@ def test_the_best_trials_are_trained_with_a_second_seed_and_the_mean_decides(fin
 def test_winner_and_recommendation_are_compared_on_test_data_with_all_others(finished):
     _, result, _ = finished
     rows = {row.name: row for row in result.contenders}
-    assert list(rows) == ["untuned base model", "majority class", "recommendation", "best trial"]
+    assert list(rows) == ["untuned base model", "majority class", "linear probe", "recommendation", "best trial"]
     assert rows["recommendation"].trial == 0
     assert rows["best trial"].trial == result.best_trial
     assert all(row.evaluation.n_examples == 16 for row in result.contenders)
@@ -149,7 +151,9 @@ def test_winner_and_recommendation_are_compared_on_test_data_with_all_others(fin
         assert [one.seed for one in rows[name].seeds] == [0, 1]
         assert rows[name].evaluation.metrics["f1"] == pytest.approx(sum(of_seeds) / 2)
     against = {difference.against for difference in result.differences}
-    expected = {"untuned base model", "majority class"} | ({"recommendation"} if result.best_trial else set())
+    expected = {"untuned base model", "majority class", "linear probe"} | (
+        {"recommendation"} if result.best_trial else set()
+    )
     assert against == expected
     for difference in result.differences:
         gap = rows["best trial"].evaluation.metrics["f1"] - rows[difference.against].evaluation.metrics["f1"]
@@ -316,8 +320,8 @@ def test_more_trials_continue_a_study_without_evaluating_again_what_is_known(fin
     more = prepare(request(inputs, tmp_path / "run", n_trials=4)).finish(events.append)
     assert sum(isinstance(event, TrialFinished) for event in events) == 1
     # With their durations: these are the rows of the first run, not equal ones.
-    assert more.contenders[:2] == result.contenders[:2]
-    assert more.contenders[2].seeds == result.contenders[2].seeds
+    assert more.contenders[:3] == result.contenders[:3]
+    assert more.contenders[3].seeds == result.contenders[3].seeds
     before = (folder / "finals.jsonl").read_text().splitlines()
     assert (tmp_path / "run" / "finals.jsonl").read_text().splitlines()[: len(before)] == before
     assert more.search_duration_s > result.search_duration_s
@@ -408,9 +412,54 @@ def test_a_generation_study_runs_end_to_end(tmp_path):
         output=tmp_path / "run",
         device="cpu",
     )
-    assert [row.name for row in result.contenders] == ["untuned base model", "recommendation", "best trial"]
-    assert [len(row.seeds) for row in result.contenders] == [0, 2, 2]
+    assert [(row.name, len(row.seeds)) for row in result.contenders] == [
+        ("untuned base model", 0),
+        ("nearest training example", 0),
+        ("recommendation", 2),
+        ("best trial", 2),
+    ]
     assert result.reload_check.passed
+
+
+@pytest.mark.slow
+def test_a_decoder_is_asked_in_its_chat_template_from_training_to_the_printed_code(tmp_path):
+    base = save_tiny_base_model("decoder-only", tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}\n{% endfor %}a:"
+    tokenizer.save_pretrained(base)
+    for split, n in (("train", 8), ("valid", 2), ("test", 2)):
+        rows = [{"source": f"def {split}{i}(): pass", "target": f"name{i}"} for i in range(n)]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = tune(
+        task="method-naming",
+        base_model=str(base),
+        train=tmp_path / "train.jsonl",
+        valid=tmp_path / "valid.jsonl",
+        test=tmp_path / "test.jsonl",
+        methods=("lora",),
+        n_trials=1,
+        max_steps=2,
+        final_seeds=1,
+        output=tmp_path / "run",
+        device="cpu",
+    )
+    assert [row.name for row in result.contenders] == [
+        "untuned base model",
+        "nearest training example",
+        "retrieved examples in context",
+        "examples in context",
+        "recommendation",
+        "best trial",
+    ]
+    assert result.reload_check.passed
+    assert result.prompt is not None
+    assert (result.prompt.name, result.prompt.before) == ("chat", "u:Give the method a name.\n\n")
+    assert records.read(TuningResult, tmp_path / "run" / "result.json").prompt == result.prompt
+    card = (tmp_path / "run" / "best_adapter" / "README.md").read_text()
+    assert "chat template" in card
+    assert f"marks({result.prompt.before!r})" in card
+    predictions = {path.stem for path in (tmp_path / "run" / "predictions").glob("*.jsonl")}
+    assert {"nearest-training-example", "retrieved-examples-in-context", "examples-in-context"} <= predictions
 
 
 def command_line(inputs: Path, output: Path, n_trials: int, n_seeds: int = 2) -> list[str]:

@@ -26,8 +26,8 @@ BIG_BATCH_SIZE, BIG_LENGTH = 16, 256
 def train_demo_base(architecture: str, slot: Slot) -> dict[str, Any]:
     """Train each method on a demo base; record test metrics, memory, step time and the reload check."""
     from advisor.catalog.tasks import find_task
+    from advisor.data.examples import read_examples
     from advisor.demo import base_model_path, write_dataset
-    from advisor.training.examples import read_examples
     from advisor.training.reload import reload_check
     from advisor.training.runner import DeviceRunner
 
@@ -71,7 +71,7 @@ def train_demo_base(architecture: str, slot: Slot) -> dict[str, Any]:
 def measure_big_encoder(slot: Slot) -> dict[str, Any]:
     """Memory and step time of each method on a 125M-parameter encoder built from its config, full-length rows."""
     from advisor.catalog.tasks import find_task
-    from advisor.training.examples import Example
+    from advisor.data.examples import Example
     from advisor.training.runner import DeviceRunner
 
     folder = slot.work / "encoder-125m"
