@@ -42,6 +42,10 @@ def judge(run: RunFolder) -> Verdict:
     return Verdict(kind=kind, headline=headline, sentence=_sentence(run, run.result), advice=advice)
 
 
+# Whatever is not better than these has learnt nothing that is known of; other baselines use the training data too.
+_LEARNT_NOTHING = ("untuned base model", "majority class")
+
+
 def recommendation_won(run: RunFolder) -> bool:
     """Say whether the best trial is the recommendation itself."""
     if run.result is None:
@@ -73,7 +77,15 @@ def _decision(run: RunFolder, result: TuningResult) -> tuple[str, Kind, str]:
     baselines = [name for name in outcomes if name != "recommendation"]
     for found, words in (("worse", "Worse than"), ("not shown", "Not shown to be better than")):
         for baseline in (name for name in baselines if outcomes[name] == found):
-            return f"{words} the {baseline}", "problem", "Do not deploy this adapter on the strength of this study."
+            headline = f"{words} the {baseline}"
+            if found == "not shown" and baseline not in _LEARNT_NOTHING:
+                return (
+                    headline,
+                    "no gain",
+                    f"The {baseline} costs next to nothing and may serve as well. More training steps, seeds or test "
+                    "examples could show whether the adapter is worth more.",
+                )
+            return headline, "problem", "Do not deploy this adapter on the strength of this study."
     if recommendation_won(run):
         if not any(trial.value is not None for trial in run.trials if trial.number != result.best_trial):
             return (

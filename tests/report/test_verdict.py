@@ -48,6 +48,13 @@ def test_a_baseline_that_is_not_beaten_comes_first_even_when_the_recommendation_
     assert judged(difference(baseline, -0.1, 0.02)).headline == f"Worse than the {baseline}"
 
 
+def test_a_baseline_that_learns_from_the_data_may_serve_as_well():
+    verdict = judged(difference("recommendation", 0.1, 0.01), difference("linear probe", 0.01, 0.02))
+    assert (verdict.kind, verdict.headline) == ("no gain", "Not shown to be better than the linear probe")
+    assert verdict.advice.startswith("The linear probe costs next to nothing")
+    assert judged(difference("linear probe", -0.1, 0.02)).kind == "problem"
+
+
 def test_the_worst_baseline_makes_the_headline():
     verdict = judged(difference("untuned base model", 0.01, 0.02), difference("majority class", -0.1, 0.02))
     assert verdict.headline == "Worse than the majority class"
