@@ -150,7 +150,7 @@ TASKS: dict[str, Task] = {
         _labels("requirements-classification", "Requirements classification", "single", _CLASSES, 128, source_columns=("requirement",)),
         _labels("log-anomaly-detection", "Log anomaly detection", "single", _CLASSES, 256, source_columns=("log", "content")),
         _labels("method-name-consistency", "Method name consistency check", "single", _CLASSES, 256),
-        _labels("code-search", "Code search", "retrieval", ("mrr", "recall@1", "recall@5", "recall@10", "ndcg@10"), 256, tunable=False),
+        _labels("code-search", "Code search", "retrieval", ("mrr", "recall@1", "recall@5", "recall@10", "ndcg@10"), 256),
         _labels("cloze-test", "Cloze test", "single", ("accuracy",), tunable=False),
         _text(
             "code-summarization", "Code summarization", _PROSE,

@@ -42,6 +42,8 @@ def code_for(task: Task, candidate: Candidate, *, n_labels: int, folder: str, pr
         folder: Where the adapter is, as seen from where the code will run.
         prompt: What a decoder was trained to read; None for the plain template, as in results of earlier versions.
     """
+    if task.form == "retrieval":
+        return _search(candidate, folder)
     head = head_of(task, candidate.architecture)
     full = candidate.method == "full"
     model_class = ("Auto" if full else "AutoPeft") + AUTO_CLASSES[head]
@@ -82,8 +84,45 @@ def _quantization(candidate: Candidate, head: Head) -> list[str]:
     return ["quantization = BitsAndBytesConfig(", *(f"    {setting}," for setting in settings), ")"]
 
 
+def _search(candidate: Candidate, folder: str) -> str:
+    """Return the code that compares a query with pieces of code, as `training.retrieval` does."""
+    encoder = "AutoModelForTextEncoding" if candidate.architecture == "encoder-decoder" else "AutoModel"
+    settings = [f'dtype="{_DTYPES[candidate.precision]}"']
+    full = candidate.method == "full"
+    classes = ["AutoTokenizer", encoder]
+    lines = ["import torch"] + ([] if full else ["from peft import PeftConfig, PeftModel"])
+    if candidate.quantization is not None and not full:
+        classes.append("BitsAndBytesConfig")
+        settings.append("quantization_config=quantization")
+    lines += [f"from transformers import {', '.join(sorted(classes))}", "", f'folder = "{folder}"']
+    if full:
+        lines.append(f"model = {encoder}.from_pretrained(folder, {', '.join(settings)}).eval()")
+    else:
+        lines += _quantization(candidate, "seq2seq-lm") if candidate.quantization is not None else []
+        lines += [
+            "name = PeftConfig.from_pretrained(folder).base_model_name_or_path",
+            f"model = PeftModel.from_pretrained({encoder}.from_pretrained(name, {', '.join(settings)}), folder).eval()",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "tokenizer = AutoTokenizer.from_pretrained(folder)",
+            "",
+            "def vector(text):",
+            f"    inputs = tokenizer(text, {_cut(candidate)}).to(model.device)",
+            "    with torch.no_grad():",
+            '        hidden = model(**inputs).last_hidden_state[0, -inputs["input_ids"].shape[1] :]',
+            "    return torch.nn.functional.normalize(hidden.float().mean(dim=0), dim=0)",
+            "",
+            'query = "..."',
+            'codes = ["...", "..."]',
+            "print([float(vector(query) @ vector(code)) for code in codes])",
+        ]
+    )
+
+
 def _classify(task: Task, candidate: Candidate) -> list[str]:
-    names = {"pair": ["code1", "code2"], "retrieval": ["query", "code"]}.get(task.form, ["code"])
+    names = ["code1", "code2"] if task.form == "pair" else ["code"]
     # Tokenizers of decoders put nothing between the two texts of a pair.
     between = ", '\\n\\n' + " if candidate.architecture == "decoder-only" else ", "
     answer = ["print(labels[model(**inputs.to(model.device)).logits.argmax().item()])"]

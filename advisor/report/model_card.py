@@ -94,7 +94,8 @@ def _prompt(result: TuningResult) -> list[Fact]:
 def _metadata(result: TuningResult, best: Contender, candidate: Candidate) -> ModelCardData:
     task = find_task(result.task)
     full = candidate.method == "full"
-    pipeline_tag = PIPELINE_TAGS[head_of(task, candidate.architecture)]
+    is_search = task.form == "retrieval"
+    pipeline_tag = "feature-extraction" if is_search else PIPELINE_TAGS[head_of(task, candidate.architecture)]
     metric = result.plan.primary_metric
     test = result.data.get("test")
     evaluated = EvalResult(

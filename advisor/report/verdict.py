@@ -79,12 +79,8 @@ def _decision(run: RunFolder, result: TuningResult) -> tuple[str, Kind, str]:
         for baseline in (name for name in baselines if outcomes[name] == found):
             headline = f"{words} the {baseline}"
             if found == "not shown" and baseline not in _LEARNT_NOTHING:
-                return (
-                    headline,
-                    "no gain",
-                    f"The {baseline} costs next to nothing and may serve as well. More training steps, seeds or test "
-                    "examples could show whether the adapter is worth more.",
-                )
+                advice = f"The {baseline} costs next to nothing and may serve as well. More training steps, seeds or "
+                return headline, "no gain", advice + "test examples could show whether the adapter is worth more."
             return headline, "problem", "Do not deploy this adapter on the strength of this study."
     if recommendation_won(run):
         if not any(trial.value is not None for trial in run.trials if trial.number != result.best_trial):

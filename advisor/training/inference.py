@@ -155,7 +155,7 @@ def _spread(rows: Sequence[TokenRow], n: int) -> list[TokenRow]:
 
 
 def _new_tokens(attached: AttachedModel, rows: Sequence[TokenRow]) -> int:
-    if attached.base.request.head == "sequence-classification":
+    if attached.base.request.head in ("sequence-classification", "embedding"):
         return 0
     return max(1, median_high(row.units for row in rows))
 

@@ -108,6 +108,7 @@ class StudyRun:
             device=self.request.device,
             max_eval_examples=MAX_GENERATED if self.start.task.kind == "generative" else None,
             cache=TokenCache(default_folder()),
+            codebase=self.data.codebase,
         )
         # What cannot be loaded shows now, before any file is written. The recommended one is wanted first, so it is
         # loaded last.
