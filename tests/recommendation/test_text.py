@@ -42,7 +42,7 @@ def test_the_next_command_is_named():
 
 
 def test_a_task_that_cannot_be_tuned_yet_says_so():
-    assert "`tune` does not offer code-search yet." in shown("code-search")
+    assert "`tune` does not offer cloze-test yet." in shown("cloze-test")
 
 
 def test_what_was_left_out_is_summed_up():

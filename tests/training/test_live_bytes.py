@@ -28,8 +28,8 @@ def test_what_was_there_before_is_not_counted_even_when_an_operator_returns_it()
         parts = weight.split(10)
         turned = weight.t()
         assert live.peak_bytes == 0
-        product = turned @ parts[0].t()  # 20 x 10 floats
-    assert live.peak_bytes == 20 * 10 * 4 == product.nbytes
+        product = parts[0] @ turned  # 10 x 50 floats
+    assert live.peak_bytes == 10 * 50 * 4 == product.nbytes
 
 
 def test_results_that_come_together_are_all_counted() -> None:
