@@ -5,6 +5,8 @@ generated text is itself; a set of labels is a JSON list of them in the order of
 equal sets are equal texts, no label can be mistaken for two, and a set without labels can be seen: `[]`. The answer to
 a query of code search is the ranks at which the right code was found, also as a JSON list, and what is expected are the
 first ranks.
+
+Metrics are loaded when they are asked for: whoever only trains and predicts needs none of their libraries.
 """
 
 import json
@@ -13,8 +15,6 @@ from collections.abc import Iterable, Sequence
 from advisor.catalog.tasks import Metric, Task
 from advisor.data.examples import Example, label_counts, label_order
 from advisor.errors import DataError, printable
-from advisor.metrics.label_sets import label_set_statistics, measure_label_sets
-from advisor.metrics.measure import measure, statistics_of
 from advisor.metrics.retrieval import QueryRanks, measure_ranking, ranking_statistics
 from advisor.metrics.statistics import ExampleStatistics
 
@@ -88,6 +88,9 @@ def measure_answers(
         InputError: A library that a metric needs is not installed.
         ValueError: A metric of another kind, an unknown label, or not as many predictions.
     """
+    from advisor.metrics.label_sets import measure_label_sets
+    from advisor.metrics.measure import measure
+
     if task.form == "multi-label":
         return measure_label_sets(metrics, _sets(expected), _sets(predicted), label_names)
     if task.form == "retrieval":
@@ -110,6 +113,9 @@ def answer_statistics(
     Raises:
         DataError, InputError, ValueError: As `measure_answers`.
     """
+    from advisor.metrics.label_sets import label_set_statistics
+    from advisor.metrics.measure import statistics_of
+
     if task.form == "multi-label":
         return label_set_statistics(metric, _sets(expected), _sets(predicted), label_names)
     if task.form == "retrieval":

@@ -19,7 +19,10 @@ from studies.sandbox_attacks.arena import Arena, arena, n_orphans
 from studies.sandbox_attacks.attacks import ATTACKS, CHEATING, ENDLESS, GREEDY, KNOWN_HOLES, REACHING_OUT, Attack
 from tests.execution.walls import BARE, LANDLOCK, use_interpreter_for
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="generated programs are not run on Windows")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="generated programs are not run on Windows"),
+    pytest.mark.slow,  # together more than the fast part can take
+]
 
 MIB = 2**20
 SMALL = Limits(cpu_s=2, wall_s=20.0, memory_bytes=64 * MIB, n_processes=16, file_bytes=MIB, disk_bytes=8 * MIB)

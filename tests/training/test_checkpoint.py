@@ -18,6 +18,8 @@ from advisor.training.runner import DeviceRunner
 from advisor.trial import RungReport, TrialSpec
 from tests.training.toy import TASKS, candidate, splits
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 BaseFolder = Callable[..., Path]
 RUNGS = (3, 6)
 

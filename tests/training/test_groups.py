@@ -13,6 +13,8 @@ from advisor.training.runner import DeviceRunner
 from advisor.trial import RungReport, TrialSpec
 from tests.training.toy import TASKS, candidate, splits
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 BaseFolder = Callable[..., Path]
 
 

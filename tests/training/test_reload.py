@@ -19,6 +19,8 @@ from advisor.training.reload import SCRIPT, reload_check
 from tests.training.conftest import FinishedTrial
 from tests.training.toy import CLONES, COMMENTS, SUPPORTED, TASKS
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 
 @pytest.mark.slow
 def test_every_kind_of_adapter_predicts_the_same_in_a_fresh_process(

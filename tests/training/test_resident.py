@@ -13,6 +13,8 @@ from advisor.modeling.base import BaseModel, BaseRequest, load_base_model
 from advisor.training.resident import Resident
 from tests.training.toy import CLONES, candidate, splits
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 
 def resident() -> Resident:
     return Resident(CLONES, splits(CLONES), torch.device("cpu"), seed=0)

@@ -26,6 +26,8 @@ from advisor.training.runner import DeviceRunner
 from advisor.trial import Split, TrialSpec
 from tests.training.toy import ARCHITECTURES, METHODS, SEARCHES, candidate, examples, splits
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 BaseFolder = Callable[..., Path]
 # Soft prompts do not work on an encoder-decoder's classifier either.
 KINDS = [(method, "encoder-only") for method in METHODS] + [

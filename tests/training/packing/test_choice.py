@@ -19,6 +19,8 @@ from advisor.trial import PackMeasurement
 from tests.training.counted_memory import CountedMemory
 from tests.training.toy import CLONES, candidate, splits
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 BaseFolder = Callable[..., Path]
 CPU = torch.device("cpu")
 

@@ -19,6 +19,8 @@ from advisor.training.packing.pack import Pack, pack_key
 from tests.training.packing.trainings import alone, packed, parameters_of, training_on
 from tests.training.toy import COMMENTS, SETTINGS, SUPPORTED, TASKS, base_for, candidate
 
+pytestmark = pytest.mark.slow  # together more than the fast part can take
+
 BaseFolder = Callable[..., Path]
 N_STEPS = 6
 # Attention does not change when all keys move by one vector: the gradient of these biases is zero but for rounding,
