@@ -171,7 +171,7 @@ def _write(rows: list[Mapping[str, object]], n_steps: int) -> None:
         "python": platform.python_version(), "steps": n_steps, "seed": SEED,
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")}, "rows": rows,
     }  # fmt: skip
-    path = FOLDER / "results" / f"cpu-{arguments.steps}-steps.json"
+    path = FOLDER / "results" / f"cpu-{n_steps}-steps.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
