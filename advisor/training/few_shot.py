@@ -35,7 +35,7 @@ MOST_EXAMPLES = 8
 # Longer prompts would make a baseline dearer than what it is compared with, whatever the context allows.
 MOST_PROMPT_TOKENS = 4096
 # Capitals in a row, a word with or without a capital, digits, a sign.
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+|[^\w\s]")
+_WORD = re.compile(r"[A-Z]+(?![^\W\dA-Z_])|[A-Z]?[^\W\dA-Z_]+|\d+|[^\w\s]")
 _MOST_SCORES = 2**24  # in memory at once
 
 

@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 UNTUNED = "untuned base model"
 MAJORITY = "majority class"
 NEAREST = "nearest training example"
-LEXICAL = "lexical search"
 RECOMMENDATION = "recommendation"
 BEST = "best trial"
 
@@ -128,11 +127,10 @@ class Contest:
     def _without_model(self) -> "dict[str, Baseline]":
         """Return the baselines that look at the data alone."""
         from advisor.training.baselines import majority_class, nearest_example
-        from advisor.training.lexical_search import lexical_search
 
-        train, test = (self.data.files[split].examples for split in ("train", "test"))
         if self.task.form == "retrieval":
-            return {LEXICAL: partial(lexical_search, self.task, test, codebase=self.data.codebase)}
+            return {}
+        train, test = (self.data.files[split].examples for split in ("train", "test"))
         if self.task.kind == "generative":
             return {NEAREST: partial(nearest_example, self.task, train, test)}
         return {MAJORITY: partial(majority_class, self.task, train, test)}

@@ -8,8 +8,11 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from advisor.data.dataset import Code
 from advisor.data.examples import Example
-from advisor.training.lexical_search import lexical_search, words_of
+from advisor.training.baselines import lexical_search
+from advisor.training.few_shot import _words
 from advisor.training.predictions import read_predictions
+from advisor.training.runner import DeviceRunner
+from advisor.trial import Evaluation
 from tests.training.toy import SEARCHES
 
 CODES = (
@@ -24,13 +27,21 @@ ROWS = tuple(
 )
 
 
+def searched(
+    rows: tuple[Example, ...], *, codebase: tuple[Code, ...] = (), predictions: Path | None = None
+) -> Evaluation:
+    splits = {"train": rows, "valid": rows, "test": rows}
+    runner = DeviceRunner(SEARCHES, splits, seed=0, device="cpu", codebase=codebase)
+    return lexical_search(runner, SEARCHES, predictions=predictions)
+
+
 def test_words_are_those_within_identifiers() -> None:
-    assert words_of("parseJson(HTTPServer_2 x)") == ["parse", "json", "http", "server", "2", "x"]
-    assert words_of("max_größe = v2Länge") == ["max", "größe", "v", "2", "länge"]
+    assert _words("parseJson(HTTPServer_2 x)") == ["parse", "json", "(", "http", "server", "2", "x", ")"]
+    assert _words("max_größe = v2Länge") == ["max", "größe", "=", "v", "2", "länge"]
 
 
 def test_shared_words_put_the_right_code_first(tmp_path: Path) -> None:
-    found = lexical_search(SEARCHES, ROWS, predictions=tmp_path / "lexical.jsonl")
+    found = searched(ROWS, predictions=tmp_path / "lexical.jsonl")
     assert found.metrics["mrr"] == 1.0
     assert found.n_examples == 3
     assert [item.predicted for item in read_predictions(tmp_path / "lexical.jsonl")] == ["[1]"] * 3
@@ -41,16 +52,16 @@ def test_ranks_are_those_of_scikit_learns_cosines() -> None:
         Example(example_id=row.example_id, text=row.text, text_pair=CODES[(number + 1) % 3], target="1")
         for number, row in enumerate(ROWS)
     )
-    vectorizer = TfidfVectorizer(analyzer=words_of, sublinear_tf=True)
-    codes = vectorizer.fit_transform([*(row.text_pair for row in shifted), "code"])[:-1]
+    vectorizer = TfidfVectorizer(analyzer=_words, sublinear_tf=True)
+    codes = vectorizer.fit_transform([row.text_pair for row in shifted])
     cosines = cosine_similarity(vectorizer.transform(QUERIES), codes)
     ranks = [int((row >= row[number]).sum()) for number, row in enumerate(cosines)]  # of equals the right one is last
-    found = lexical_search(SEARCHES, shifted)
+    found = searched(shifted)
     assert found.metrics["mrr"] == pytest.approx(sum(1 / rank for rank in ranks) / 3)
     assert found.metrics["mrr"] < 1
 
 
 def test_words_that_no_code_has_find_the_right_code_last() -> None:
-    codebase = [Code(code_id=str(number), code="+-*/") for number in range(4)]
+    codebase = tuple(Code(code_id=str(number), code="+-*/") for number in range(4))
     rows = (Example(example_id="1", text="anything", text_pair="+-*/", target="1", code_id="0"),)
-    assert lexical_search(SEARCHES, rows, codebase=codebase).metrics["mrr"] == pytest.approx(1 / 4)
+    assert searched(rows, codebase=codebase).metrics["mrr"] == pytest.approx(1 / 4)
