@@ -26,7 +26,9 @@ class DataError(InputError):
 class UnknownNameError(InputError):
     """A task, method, base model or GPU name that the catalogue does not hold."""
 
-    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self, what: str, name: str, known: Iterable[str], hint: str = "", *, near: Iterable[str] | None = None
+    ) -> None:
         """Say what was asked for and name the nearest known names.
 
         Args:
@@ -34,13 +36,14 @@ class UnknownNameError(InputError):
             name: What came.
             known: All names allowed.
             hint: How to see the whole list; appended as it is.
+            near: Known names that may be meant; None to look for similar ones.
         """
         known = sorted(known)
-        near = nearest_names(name, known)
+        near = nearest_names(name, known) if near is None else list(near)
         said = f"unknown {what} {printable(name)}"
         if near:
             said += f"; nearest: {', '.join(near)}"
-        elif len(known) <= 12:
+        elif 0 < len(known) <= 12:
             said += f"; known: {', '.join(known)}"
         super().__init__(f"{said}{f' ({hint})' if hint else ''}")
 

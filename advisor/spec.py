@@ -15,6 +15,11 @@ OptimizerName = Literal[
 ]
 Attention = Literal["sdpa", "eager", "flash"]
 Searched = Literal["batch-size", "seq-len", "rank"]
+# What counts as a repeated row: the same input but for white space, or a near duplicate as well.
+Repetition = Literal["exact", "near"]
+
+DEFAULT_TRIALS = 20
+DEFAULT_FINAL_SEEDS = 3
 
 GIB = 1024**3
 

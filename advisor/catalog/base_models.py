@@ -101,7 +101,7 @@ def find_base_model(hf_id: str) -> BaseModel:
             return model
     if folder.exists() or hf_id.startswith((".", "/", "~")):
         raise DataError(f"{printable(hf_id)} is not a model folder; give a folder with a config.json, or a hub id")
-    hint = "see knowledge/models.jsonl; a local folder with a config.json works too"
+    hint = "a local folder with a config.json works too"
     raise UnknownNameError("base model", hf_id, catalogue, hint)
 
 

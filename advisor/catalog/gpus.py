@@ -11,6 +11,8 @@ from advisor.errors import UnknownNameError
 # the total shown by nvidia-smi is known it is 94 % (T4, A10, L4, L40S) to 100 % of the marketing figure, so 93 % is
 # the safe side when it is not. The CUDA context is part of the estimate (feasibility.memory), not of this margin.
 USABLE_SHARE = 0.93
+# Share of the letters and digits that a mistyped name has in common with the right one: one of five or six is wrong.
+_SIMILAR = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,32 @@ def find_gpu(name: str) -> Gpu:
     for gpu in _catalogue():
         if wanted in {_plain(known) for known in (gpu.name, *gpu.aliases)}:
             return gpu
-    raise UnknownNameError("GPU", name, [gpu.name for gpu in _catalogue()], "or give its memory in GiB with --vram")
+    near, memory = _near(name), "give its memory in GiB, such as --vram 24"
+    hint = f"or {memory}" if near else f"known are {_range()}; for any other {memory}"
+    raise UnknownNameError("GPU", name, [gpu.name for gpu in _catalogue()], hint, near=near)
+
+
+def _near(name: str) -> list[str]:
+    """Return up to three GPUs that may be meant: similar as `find_gpu` compares, or with the name among their words.
+
+    What is similar to the whole name in the catalogue is not enough: every "RTX" is similar to any other.
+    """
+    from difflib import get_close_matches  # only on the error path
+
+    plain = {_plain(known): gpu.name for gpu in _catalogue() for known in (gpu.name, *gpu.aliases)}
+    found = [plain[one] for one in get_close_matches(_plain(name), plain, n=6, cutoff=_SIMILAR)]
+    words = set(name.lower().split())
+    found += [gpu.name for gpu in _catalogue() if words and words <= set(gpu.name.lower().split())]
+    return list(dict.fromkeys(found))[:3]
+
+
+def _range() -> str:
+    """Name the first and the last GPU of each vendor in the catalogue, which lists them by age."""
+    by_vendor: dict[str, list[str]] = {}
+    for gpu in _catalogue():
+        by_vendor.setdefault(gpu.vendor, []).append(gpu.name)
+    titles = {"nvidia": "NVIDIA ", "amd": "AMD "}
+    return ", ".join(f"{titles.get(vendor, '')}{names[0]} to {names[-1]}" for vendor, names in by_vendor.items())
 
 
 def _plain(name: str) -> str:

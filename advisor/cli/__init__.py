@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("advisor.cli.tune", "Search around the proposal with short trials on your data; keep the best adapter."),
     "predict": ("advisor.cli.predict", "Predict new rows with the best adapter of a finished run."),
     "report": ("advisor.cli.report", "Rebuild report.html and report.md of a finished or running study."),
+    "dashboard": ("advisor.cli.dashboard", "Show Optuna's dashboard of a finished or running study, for reading only."),
+    "push": ("advisor.cli.push", "Upload the best adapter of a finished run to the Hugging Face hub."),
     "export": ("advisor.cli.export", "Write a script or configuration for another training program."),
     "doctor": ("advisor.cli.doctor", "Say what this machine has and what follows from it."),
     "evidence": ("advisor.cli.evidence", "List published results behind the advice, with their sources."),

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from advisor.cli.data_options import data_options
 from advisor.cli.task_option import TaskName
-from advisor.data.splitting import Repetition
-from advisor.trial import Split
+from advisor.spec import Repetition
+
+if TYPE_CHECKING:
+    from advisor.trial import Split
 
 _ERRORS_FOUND = 1
 _PLACE = click.Path(path_type=Path)
@@ -21,7 +24,7 @@ _PLACE = click.Path(path_type=Path)
 @click.option("--test", metavar="PLACE", type=_PLACE, help="The same of the test split.")
 @data_options
 @click.option("--model", metavar="PATH_OR_ID", help="Measure lengths with the tokenizer of this base model.")
-@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of splits and sample.")
+@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of splits and sample.")
 @click.option("--output", metavar="FILE", type=_PLACE, help="Also write the report there, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -43,6 +46,9 @@ def command(
 
     PLACE is a JSON Lines, CSV or Parquet file, a folder with one file per split, or a dataset of the Hugging Face hub.
     Exits with 1 when the data has errors, with 2 when the command itself is wrong.
+
+    \b
+    Example: peft-advisor check-data --task clone-detection --train pairs.csv --split 80/10/10
     """
     from advisor import records
     from advisor.catalog.tasks import find_task

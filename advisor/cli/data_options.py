@@ -5,7 +5,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from advisor.data.splitting import Repetition
+from advisor.spec import Repetition
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -21,7 +21,8 @@ def data_options(command: Command) -> Command:
         click.option("--group-by", metavar="COLUMN", help="Rows with equal values there belong in one split."),
         click.option("--sample", metavar="N", type=int, help="Keep N rows over all splits, by label."),
         click.option(
-            "--dedup", type=click.Choice(get_args(Repetition)), help="Drop train rows that stand in other splits."
+            "--dedup", type=click.Choice(get_args(Repetition)),
+            help="Drop train rows that stand in other splits (exact), or nearly so too (near).",
         ),
     )  # fmt: skip
     for option in reversed(options):

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import click
 
 from advisor.catalog.tasks import Head
-from advisor.cli.estimate_view import as_json, render
+from advisor.cli.memory_size import MemorySize
 from advisor.cli.settings import parse_settings
 from advisor.errors import InputError
 from advisor.spec import Attention, OptimizerName, Quantization, Searched
@@ -39,18 +39,23 @@ _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
     help="adapter_config.json of any PEFT method, instead of --method.",
 )
 @click.option(
-    "--head", type=click.Choice(get_args(Head)), help="Task head; by default the usual one of the architecture."
+    "--head", type=click.Choice(get_args(Head)), help="Task head.  [default: the usual one of the architecture]"
 )
 @click.option("--labels", type=int, default=2, show_default=True, metavar="N", help="Classes of a classification head.")
 @click.option("--batch-size", type=int, default=1, show_default=True, metavar="N", help="Sequences in memory at once.")
 @click.option(
     "--seq-len",
+    "--seq-length",
     type=int,
     metavar="N",
-    help="Tokens of the longest sequence (source), all padded to it; 512, or less where the model takes less.",
+    help="Tokens of the longest sequence (source), all padded to it.  [default: 512, or what the model takes if less]",
 )
 @click.option(
-    "--target-len", type=int, metavar="N", help="Tokens of the target of an encoder-decoder model (default 128)."
+    "--target-len",
+    "--target-length",
+    type=int,
+    metavar="N",
+    help="Tokens of the target of an encoder-decoder model.  [default: 128]",
 )
 @click.option("--accumulation", type=int, default=1, show_default=True, metavar="N", help="Passes per optimizer step.")
 @click.option(
@@ -61,15 +66,31 @@ _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
     metavar="N",
     help="Adapters trained side by side, each with its own batch.",
 )
-@click.option("--precision", type=click.Choice(["bf16", "fp16", "fp32"]), help="Arithmetic; bf16 where the GPU has it.")
+@click.option(
+    "--precision",
+    type=click.Choice(["bf16", "fp16", "fp32"]),
+    help="Arithmetic.  [default: bf16, or fp16 on a GPU without it]",
+)
 @click.option(
     "--quantization",
     type=click.Choice(get_args(Quantization)),
-    help="Storage of the frozen base: NF4 with double quantization, or LLM.int8.",
+    help="Storage of the frozen base: NF4 with double quantization, or LLM.int8.  [default: not quantized]",
 )
-@click.option("--optimizer", type=click.Choice(get_args(OptimizerName)), default="adamw", show_default=True)
+@click.option(
+    "--optimizer",
+    type=click.Choice(get_args(OptimizerName)),
+    default="adamw",
+    show_default=True,
+    help="Its state takes memory: twice the trained parameters for adamw.",
+)
 @click.option("--gradient-checkpointing", is_flag=True, help="Compute layers anew in the backward pass.")
-@click.option("--attention", type=click.Choice(get_args(Attention)), default="sdpa", show_default=True)
+@click.option(
+    "--attention",
+    type=click.Choice(get_args(Attention)),
+    default="sdpa",
+    show_default=True,
+    help="How it is computed; eager keeps a score for every two tokens.",
+)
 @click.option(
     "--autocast", is_flag=True, help="Forward pass under torch.autocast, as `tune` and the Trainer's bf16=True do."
 )
@@ -79,7 +100,7 @@ _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
     help="The loop drops the model's outputs before the backward pass, as `tune` and the Trainer do.",
 )
 @click.option("--gpu", metavar="NAME", help='GPU of the catalogue, such as "RTX 3090": memory, and time.')
-@click.option("--vram", type=float, metavar="GIB", help="Memory of the GPU in GiB.")
+@click.option("--vram", type=MemorySize(), metavar="GIB", help="Memory of the GPU in GiB, such as 24.")
 @click.option(
     "--evaluate", "eval_batch", type=int, metavar="N", help="Look at evaluation with N sequences at once as well."
 )
@@ -87,21 +108,33 @@ _MOST_EXAMPLES, _HIGHEST_PRICE = 10**12, 1e6
     "--new-tokens",
     type=int,
     default=0,
+    show_default=True,
     metavar="N",
-    help="Evaluation generates N tokens with a cache of keys and values.",
+    help="With --evaluate: generate N tokens with a cache of keys and values.",
 )
 @click.option("--examples", type=int, metavar="N", help="Examples of the training split, for the time of an epoch.")
-@click.option("--price-per-hour", type=float, metavar="PRICE", help="Price of the GPU, for the cost of an epoch.")
-@click.option("--max", "searched", type=click.Choice(get_args(Searched)), help="Find the largest value that fits.")
+@click.option(
+    "--price-per-hour",
+    type=float,
+    metavar="PRICE",
+    help="Price of an hour of the GPU, in any currency, for the cost of an epoch.",
+)
+@click.option(
+    "--max", "searched", type=click.Choice(get_args(Searched)), help="Find the largest value of it that fits."
+)
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
 def command(**options: Any) -> None:
     """Estimate peak memory and step time of a training step, without a GPU.
 
     The real transformers and PEFT code runs on PyTorch's meta device: any model config, any PEFT method, no weights
     and no data. With --gpu or --vram it says whether the step fits, and with --max how much of it would.
+
+    \b
+    Example: peft-advisor estimate --model microsoft/codebert-base --batch-size 8 --gpu T4
     """
     values = parse_settings(options["settings"])
     _check_epoch(options["examples"], options["price_per_hour"], options["gpu"])
+    from advisor.cli.estimate_view import as_json, render
     from advisor.dryrun.api import estimate  # torch and transformers: loaded after what can be refused without them
 
     with warnings.catch_warnings(), _few_collections():

@@ -40,6 +40,9 @@ def command() -> None:
     Give ids that `recommend` or a report cites (of rows, or of tables of base models such as evalplus-board), or a
     task, method or model. Each row says what of its source was seen: the full text, a file of its repository, the
     abstract, or somebody else's summary. Results of your own studies that you added stand behind them, marked as local.
+
+    \b
+    Example: peft-advisor evidence --task clone-detection --method lora
     """
 
 
@@ -75,21 +78,15 @@ def show(
         raise InputError("give ids of evidence, --task, --method or --model; --tasks lists the tasks")
     if ids and (task or method or model):
         raise InputError("give either ids or --task, --method and --model, not both")
-    from advisor.evidence.capability_text import groups, render_group
-
-    named_groups = [id_ for id_ in ids if "-" in id_ and not id_[-1].isdigit() and id_ in groups()]
-    if named_groups and not as_json:
-        for group in named_groups:
-            click.echo(render_group(group), nl=False)
-        ids = tuple(id_ for id_ in ids if id_ not in named_groups)
-        if not ids:
-            return None
-    return _rows(ids, task, method, model, as_json)
+    if ids:
+        return _by_id(ids, as_json)
+    return _selected(task, method, model, as_json)
 
 
 @command.command(name="add")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def add(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the study's name, the ids and the file as JSON.")
+def add(folder: Path, as_json: bool) -> None:
     """Keep the results of a finished study as evidence of your own.
 
     DIR is the folder that `tune` wrote. The rows stay on this machine, in the folder that PEFT_ADVISOR_DATA names or
@@ -100,6 +97,10 @@ def add(folder: Path) -> None:
 
     rows = rows_of_study(folder)
     n_replaced = add_local(rows)
+    if as_json:
+        ids = [row.id for row in rows]
+        _print_json({"study": rows[0].study, "ids": ids, "n_replaced": n_replaced, "file": str(local_file())})
+        return
     instead = f" instead of {n_replaced}" if n_replaced else ""
     click.echo(f"{len(rows)} rows kept{instead} as study {rows[0].study} in {local_file()}", err=True)
     for row in rows:
@@ -125,13 +126,17 @@ def list_local(as_json: bool) -> None:
 @command.command(name="remove-local")
 @click.argument("names", nargs=-1, metavar="[ID_OR_STUDY]...")
 @click.option("--all", "everything", is_flag=True, help="Remove all of them.")
-def remove_local(names: tuple[str, ...], everything: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the number of rows removed as JSON.")
+def remove_local(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Remove results of your own studies: single rows, whole studies, or all."""
     from advisor.evidence import local
 
     if everything == bool(names):
         raise InputError("give ids or studies as `peft-advisor evidence list-local` shows them, or --all")
     n_removed = local.remove_all_local() if everything else len(local.remove_local(names))
+    if as_json:
+        _print_json({"n_removed": n_removed})
+        return
     click.echo(f"{n_removed} {'row' if n_removed == 1 else 'rows'} removed", err=True)
 
 
@@ -152,11 +157,29 @@ def _overview(view: str, task: str | None, as_json: bool) -> None:
         _print_json(coverage) if as_json else click.echo(render_coverage(coverage), nl=False)
 
 
-def _rows(ids: tuple[str, ...], task: str | None, method: str | None, model: str | None, as_json: bool) -> None:
-    from advisor.evidence.query import look_up, select_all
+def _by_id(ids: tuple[str, ...], as_json: bool) -> None:
+    """Show rows, and tables of base models by the name of the group that a reason cites."""
+    from advisor.evidence.capability_text import figures_of, groups, render_group
+    from advisor.evidence.query import look_up
     from advisor.evidence.text import render_rows
 
-    rows = look_up(ids) if ids else select_all(task, method, model)
+    known = groups()
+    tables = [id_ for id_ in dict.fromkeys(ids) if id_ in known]
+    rows = look_up(id_ for id_ in ids if id_ not in tables)  # before anything is printed: an id may be unknown
+    if as_json:
+        _print_json([*(figure for table in tables for figure in figures_of(table)), *rows])
+        return
+    for table in tables:
+        click.echo(render_group(table), nl=False)
+    if rows:
+        click.echo(render_rows(rows), nl=False)
+
+
+def _selected(task: str | None, method: str | None, model: str | None, as_json: bool) -> None:
+    from advisor.evidence.query import select_all
+    from advisor.evidence.text import render_rows
+
+    rows = select_all(task, method, model)
     if as_json:
         _print_json(rows)
     elif rows:

@@ -4,39 +4,56 @@ from pathlib import Path
 
 import click
 
+SCHEMA_VERSION = 1
 _NAMES = "peft|transformers|trl|llama-factory|axolotl|unsloth|ms-swift|torchtune|ludwig"
 
 
 @click.command(name="export")
 @click.argument("source", metavar="RECOMMENDATION.json|DIR", type=click.Path(path_type=Path))
 @click.option("--to", "name", metavar=f"[{_NAMES}]", required=True, help="Program that shall train it.")
-@click.option(
-    "--rank", type=int, metavar="N", help="Which candidate of a recommendation; the first unless said otherwise."
-)
+@click.option("--rank", type=int, metavar="N", help="Which candidate of a recommendation.  [default: 1, the first]")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE|DIR",
     help="Write the file there (in a folder: under its usual name) instead of printing it.",
 )
-def command(source: Path, name: str, rank: int | None, output: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print names and texts of the files as JSON, or their paths.")
+def command(source: Path, name: str, rank: int | None, output: Path | None, as_json: bool) -> None:
     """Write a script or configuration with which another program trains a candidate.
 
     RECOMMENDATION.json is what `recommend --json` printed; DIR is the folder of a finished `tune`, whose best trial is
     exported. What the other program cannot express is said in a comment of the file. Nothing is trained.
+
+    \b
+    Example: peft-advisor export rec.json --to trl --output train.py
     """
     from advisor.errors import InputError
     from advisor.exports import export, find_target, read_plan
 
     target = find_target(name)
     files = export(read_plan(source, rank), target)
-    if output is None:
-        if len(files) > 1:
-            raise InputError(f"{target.title} needs {len(files)} files ({', '.join(files)}): give --output FOLDER")
+    if output is None and len(files) > 1 and not as_json:
+        raise InputError(f"{target.title} needs {len(files)} files ({', '.join(files)}): give --output FOLDER")
+    paths = _write(files, output) if output is not None else None
+    if as_json:
+        click.echo(_as_json(target.name, files, paths), nl=False)
+    elif paths is None:
         click.echo(files[target.file_name], nl=False)
-        return
-    for path in _write(files, output):
-        click.echo(path)
+    else:
+        for path in paths:
+            click.echo(path)
+
+
+def _as_json(target: str, files: dict[str, str], paths: list[Path] | None) -> str:
+    """Return the files with their texts, or with their paths where they were written."""
+    import json
+
+    rows = [
+        {"name": name, "text": text} if paths is None else {"name": name, "path": str(path)}
+        for (name, text), path in zip(files.items(), paths or files, strict=True)
+    ]
+    return json.dumps({"schema_version": SCHEMA_VERSION, "to": target, "files": rows}, indent=2) + "\n"
 
 
 def _write(files: dict[str, str], output: Path) -> list[Path]:

@@ -1,9 +1,14 @@
 """`peft-advisor predict`: the adapter of a finished run, asked about new rows."""
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from advisor.tuning.prediction import RowPrediction
 
 _PLACE = click.Path(path_type=Path)
 
@@ -25,7 +30,12 @@ _PLACE = click.Path(path_type=Path)
 @click.option("--batch-size", metavar="N", type=int, default=32, show_default=True, help="Rows at once.")
 @click.option("--limit", metavar="N", type=int, help="Predict the first N rows only.")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best there is]")
-@click.option("--json", "as_json", is_flag=True, help="With --output: say as JSON what was written.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document: an array of the predictions, or with --output what was written.",
+)
 def command(
     folder: Path,
     rows: Path,
@@ -42,12 +52,14 @@ def command(
     DIR is the folder that `tune` wrote. Rows are JSON Lines, also packed (.gz, .zst), CSV or Parquet; each becomes one
     JSON line, in their order, made as the study made its answers (length, prompt, threshold). The same command with
     the same --output goes on where it was interrupted.
+
+    \b
+    Example: peft-advisor predict studies/my-run --input new.jsonl --output answers.jsonl
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see `tune`
     from advisor import records
     from advisor.data.fields import parse_map
     from advisor.tuning.prediction import PredictionRequest, prepare_prediction
-    from advisor.tuning.prediction.rows import line_of
 
     run = prepare_prediction(
         PredictionRequest(
@@ -62,11 +74,31 @@ def command(
         )
     )
     from advisor.cli.predict_view import PredictView, summary_of  # not before the input is found good
+    from advisor.cli.tune_live import plain_console
 
-    with PredictView(n_rows=run.rows.n_rows, n_done=run.n_done, can_go_on=output is not None) as view:
+    console = plain_console() if as_json else None
+    with PredictView(n_rows=run.rows.n_rows, n_done=run.n_done, can_go_on=output is not None, console=console) as view:
         if output is None:
-            for found in run.predictions(view):
-                click.echo("".join(map(line_of, found)), nl=False)
+            _print(run.predictions(view), as_json)
             return
         summary = run.write(view)
     click.echo(records.dumps(summary) if as_json else f"{summary_of(summary)}\n", nl=False)
+
+
+def _print(predictions: "Iterator[Sequence[RowPrediction]]", as_json: bool) -> None:
+    """Print predictions as they come: a line each, as JSON the elements of one array.
+
+    Nothing is printed before the first, so that a model that cannot be loaded leaves stdout empty.
+    """
+    from advisor.tuning.prediction.rows import line_of
+
+    if not as_json:
+        for found in predictions:
+            click.echo("".join(map(line_of, found)), nl=False)
+        return
+    before = "[\n"
+    for found in predictions:
+        for one in found:
+            click.echo(before + line_of(one).rstrip("\n"), nl=False)
+            before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")

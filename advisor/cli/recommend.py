@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from advisor import records
+from advisor.cli.memory_size import MemorySize
 from advisor.cli.task_option import TaskName
 from advisor.errors import InputError
-from advisor.recommendation import recommend
-from advisor.recommendation.text import render
-from advisor.spec import Budget, CodeTask, Preference
+from advisor.spec import Preference, QuantizationChoice
 
 if TYPE_CHECKING:
     from advisor.recommendation.data_sketch import DataSketch, Lengths
@@ -29,7 +27,7 @@ _WIDEST = 120
     metavar="TASK",
     help='What the model shall do: clone-detection, APR, or in words, such as "write commit messages".',
 )
-@click.option("--vram", type=float, metavar="GIB", help="Memory of the GPU in GiB.")
+@click.option("--vram", type=MemorySize(), metavar="GIB", help="Memory of the GPU in GiB, such as 24.")
 @click.option("--gpu", metavar="NAME", help='GPU of the catalogue, such as "RTX 4090"; gives memory and precision.')
 @click.option("--model", metavar="ID", help="Only this base model: hub id or local folder with a config.json.")
 @click.option(
@@ -39,6 +37,11 @@ _WIDEST = 120
     help="Only the base model that the config.json in this folder describes; its weights need not be there.",
 )
 @click.option("--method", metavar="METHOD", help="Only this method, such as lora, qlora or ia3.")
+@click.option(
+    "--quantization",
+    type=click.Choice(get_args(QuantizationChoice)),
+    help="Only this storage of the base weights.  [default: 16 bits, or what fits]",
+)
 @click.option(
     "--data",
     metavar="FILE",
@@ -56,7 +59,7 @@ _WIDEST = 120
     show_default=True,
     help="What decides between candidates of similar evidence.",
 )
-@click.option("--top", type=int, default=5, show_default=True, metavar="N", help="How many candidates.")
+@click.option("--top", type=int, default=5, show_default=True, metavar="N", help="How many candidates at most.")
 @click.option("--explain", is_flag=True, help="Print the rows behind the first candidate, with sources and excerpts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record that `tune` reads instead of text.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write that record to a file as well.")
@@ -67,6 +70,7 @@ def command(
     model: str | None,
     hub_config: Path | None,
     method: str | None,
+    quantization: QuantizationChoice | None,
     data: Path | None,
     columns: tuple[str, ...],
     time: str | None,
@@ -81,6 +85,9 @@ def command(
     Every choice names the published evidence behind it (`peft-advisor evidence ID` opens it) or says that there is
     none. Memory and time come from dry runs of the catalogue's models; `peft-advisor estimate` dry-runs any other.
     `peft-advisor evidence --tasks` lists the tasks.
+
+    \b
+    Example: peft-advisor recommend --task clone-detection --gpu "RTX 4090" --output rec.json
     """
     if vram is None and gpu is None:
         raise InputError('--vram or --gpu is needed: how much memory there is, such as --vram 24 or --gpu "RTX 4090"')
@@ -94,12 +101,18 @@ def command(
         raise InputError(f"--data {data}: no column for what the model reads among {found_columns}; name it with --map")
     if hub_config is not None:
         model = _model_of(hub_config, model)
+    from advisor import records
+    from advisor.recommendation import recommend  # what the help page has no need of
+    from advisor.recommendation.text import render
+    from advisor.spec import Budget, CodeTask
+
     found = recommend(
         CodeTask(
             task=task,
             budget=Budget(vram_gib=vram, gpu=gpu, time_s=_seconds(time)),
             base_model=model,
             method=method,
+            quantization=quantization,
             prefer=prefer,
             top=top,
             n_rows=sketch.rows if sketch else None,
@@ -148,6 +161,8 @@ def _model_of(hub_config: Path, model: str | None) -> str:
 
 
 def _write(found: object, output: Path) -> None:
+    from advisor import records
+
     try:
         records.write(found, output)
     except OSError as error:

@@ -11,10 +11,8 @@ import click
 from advisor.cli.data_options import data_options
 from advisor.cli.task_option import TaskName
 from advisor.data.fields import parse_map
-from advisor.data.splitting import Repetition
-from advisor.spec import QuantizationChoice
+from advisor.spec import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS, QuantizationChoice, Repetition
 from advisor.trial import OBJECTIVES, Objective
-from advisor.tuning.request import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS
 
 _FILE = click.Path(path_type=Path)
 
@@ -58,9 +56,12 @@ class _PackSize(click.ParamType[int | None]):
 @click.option("--method", "methods", metavar="METHOD", multiple=True, help="Only this PEFT method; may be repeated.")
 @click.option("--trials", metavar="N", type=int, help=f"Trials at most, over all runs.  [default: {DEFAULT_TRIALS}]")
 @click.option("--time", "time_limit", metavar="DURATION", help="Time at most, such as 30m, 90s or 1h30m.")
-@click.option("--gpu-hours", metavar="HOURS", type=float, help="The same in hours of all devices together.")
+@click.option("--gpu-hours", metavar="HOURS", type=float, help="Time at most in hours of all devices, such as 1.5.")
 @click.option(
-    "--target", metavar="VALUE", type=float, help="End the search when a trial reaches this validation metric."
+    "--target",
+    metavar="VALUE",
+    type=float,
+    help="End the search when a trial reaches this validation metric, such as 0.9.",
 )
 @click.option(
     "--final-seeds",
@@ -82,9 +83,11 @@ class _PackSize(click.ParamType[int | None]):
     type=_PackSize(),
     help="Trials in one forward and backward pass: a number, off, or auto to measure how many pay.  [default: auto]",
 )
-@click.option("--max-steps", metavar="N", type=int, help="Optimizer steps of a trial at most.")
+@click.option("--max-steps", metavar="N", type=int, help="Optimizer steps of a trial at most.  [default: all epochs]")
 @click.option("--output", metavar="DIR", type=_FILE, help="Run folder.  [default: studies/<task>-<model>]")
-@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of data order, weights and sampler.")
+@click.option(
+    "--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of data order, weights and sampler."
+)
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best there is]")
 @click.option(
     "--allow-execution",
@@ -97,7 +100,15 @@ class _PackSize(click.ParamType[int | None]):
     show_default=True,
     help="Train all weights too, to compare with, where memory and time have room.",
 )
+@click.option(
+    "--track",
+    "trackers",
+    metavar="TRACKER",
+    multiple=True,
+    help="Log everything to mlflow, tensorboard, wandb or trackio too, in the run folder; may be repeated.",
+)
 @click.option("--demo", is_flag=True, help="Make data and tune a tiny model that is included: minutes, no network.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object; progress stays on stderr.")
 def command(
     recommendation: Path | None,
     task: str | None,
@@ -125,19 +136,26 @@ def command(
     device: str | None,
     allow_execution: bool,
     full_baseline: bool,
+    trackers: tuple[str, ...],
     demo: bool,
+    as_json: bool,
 ) -> None:
     """Search around the proposal with short trials on your data; keep the best adapter.
 
     RECOMMENDATION.json is what `recommend --output` wrote; its best candidate is the first trial. The same command
     again continues a study that was interrupted. Ctrl-C ends the search at the next rung, twice ends it at once.
+
+    \b
+    Example: peft-advisor tune rec.json --train pairs.csv --split 80/10/10 --time 2h
     """
     # PyTorch's forward and backward pass have a team of threads each. By default a team that has nothing to do spins
     # and takes the cores from whoever works: on two busy cores 10 steps of the demonstration took 68 s, with this 11.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from advisor import records
     from advisor.durations import parse_duration
     from advisor.tuning import TuningRequest, prepare
     from advisor.tuning.demonstration import Demonstration
+    from advisor.tuning.trackers.registry import viewing_command
 
     time_limit_s = parse_duration(time_limit) if time_limit is not None else None
     if demo:
@@ -179,6 +197,7 @@ def command(
         group_by=group_by,
         allow_execution=allow_execution,
         full_baseline=full_baseline,
+        track=trackers,
         command=shlex.join(["peft-advisor", *sys.argv[1:]]),
     )
     if demo:
@@ -186,9 +205,17 @@ def command(
         demonstration.write_data(request)
     run = prepare(request)
 
+    from advisor.cli.run_record import run_record
+    from advisor.cli.tune_live import plain_console
     from advisor.cli.tune_result import show_result
     from advisor.cli.tune_view import TuneView  # not before the input is found good: it loads Optuna
 
-    with TuneView() as view:
+    with TuneView(plain_console() if as_json else None) as view:
         run.finish(view)
-    show_result(run.folder)
+    if as_json:
+        click.echo(records.dumps(run_record(run.folder)), nl=False)
+    else:
+        show_result(run.folder)
+    for name in dict.fromkeys(trackers):
+        if (shown := viewing_command(name, run.folder)) is not None:
+            click.echo(f"Tracked  {shown}", err=True)

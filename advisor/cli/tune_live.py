@@ -100,6 +100,11 @@ class LiveTable:
         return table
 
 
+def plain_console() -> Console:
+    """Return stderr as a console that takes plain lines, whatever it is: for programs that read stdout."""
+    return Console(stderr=True, highlight=False, force_terminal=False, color_system=None)
+
+
 def plain(text: str, *, one_line: bool = False) -> Text:
     """Return text as it is: nothing in it is markup or commands the terminal."""
     return Text(visible(text).replace(NBSP, " "), no_wrap=one_line, overflow="ellipsis" if one_line else None)

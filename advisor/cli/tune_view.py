@@ -82,7 +82,7 @@ class TuneView:
         self._table.name_metric(metric_title(plan.primary_metric))
         self._fact("Task", f"{event.task}; {metric_title(plan.primary_metric)} on the validation split decides")
         self._fact("Data", ", ".join(f"{count:,} {split}" for split, count in event.n_examples.items()))
-        self._fact("Base models" if event.bases else "Base model", ", ".join(event.bases) or first.base_model)
+        self._fact("Base models" if event.bases else "Base model", ", ".join(event.bases) or _base(first))
         self._fact("Methods", ", ".join(event.methods))
         self._fact(
             "First trial",
@@ -240,6 +240,11 @@ class TuneView:
 
     def _line(self, text: str) -> None:
         self._console.print(plain(text), soft_wrap=True)
+
+
+def _base(candidate: Candidate) -> str:
+    """Return the base model with the storage of its weights where that is not the usual one."""
+    return candidate.base_model + (f" ({candidate.quantization})" if candidate.quantization else "")
 
 
 def _taken(inference: Inference) -> str:

@@ -10,9 +10,10 @@ from advisor.data.examples import Example, ExampleFile, digest_of, examples_of, 
 from advisor.data.files import read_rows
 from advisor.data.findings import DataReport
 from advisor.data.sources import SPLIT_NAMES, Part, Source, find_source
-from advisor.data.splitting import Repetition, Shares, drop_repeated, sample_examples, split_examples
+from advisor.data.splitting import Shares, drop_repeated, sample_examples, split_examples
 from advisor.data.token_lengths import TokenCounter
 from advisor.errors import DataError, InputError, printable
+from advisor.spec import Repetition
 from advisor.trial import Split
 
 
@@ -80,6 +81,7 @@ def read_dataset(request: DataRequest, task: Task) -> Dataset:
         InputError: A place does not exist, or there is nothing to cut or to drop from.
         DataError: Rows cannot be used; one line that names file, lines and fields.
     """
+    _refuse_file_of_two_splits(request.places)
     parts, codebase = _parts(request)
     files = {
         split: examples_of(
@@ -100,6 +102,18 @@ def read_dataset(request: DataRequest, task: Task) -> Dataset:
     if request.dedup is not None:
         files = _without_repeated(files, request.dedup, task, changes)
     return Dataset(files=files, codebase=_codebase(codebase), changes=tuple(changes))
+
+
+def _refuse_file_of_two_splits(places: Mapping[Split, str | Path]) -> None:
+    """Refuse to judge what was learnt by the very rows that it was learnt from."""
+    first: dict[Path, Split] = {}
+    for split, place in places.items():
+        path = Path(place).resolve()
+        if path.is_file() and (other := first.setdefault(path, split)) != split:
+            raise InputError(
+                f"--{split}: {place} is the file of --{other} as well; name a file with other rows, or cut this one "
+                f"with --{other} {place} --split 80/10/10 alone"
+            )
 
 
 def read_codebase(path: Path) -> tuple[Code, ...]:

@@ -57,10 +57,10 @@ def read_rows(path: Path) -> Iterator[Row]:
             A row that is merely broken is yielded with its problem.
     """
     name = path.name.lower()
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a file; name a file in it ({', '.join(SUFFIXES)})")
     if not name.endswith(SUFFIXES):
         raise DataError(f"{path}: unknown kind of file; known: {', '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, not a file")
     if name.endswith(".parquet"):
         yield from _parquet_rows(path)
     elif name.endswith(".csv"):

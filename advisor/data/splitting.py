@@ -15,17 +15,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
 
 from advisor.catalog.tasks import Task
 from advisor.data.duplicates import Inputs, input_key, text_key
 from advisor.data.examples import Example
 from advisor.data.near_duplicates import mark_near
 from advisor.errors import DataError, InputError, printable
+from advisor.spec import Repetition
 from advisor.trial import Split
-
-# What `drop_repeated` calls a repetition: the same input but for white space, or a near duplicate as well.
-Repetition = Literal["exact", "near"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,11 @@ def groups() -> frozenset[str]:
     return frozenset(row["comparable_group"] for row in read_rows(FILE))
 
 
+def figures_of(name: str) -> list[dict[str, Any]]:
+    """Return the figures of a comparable group as they stand in the file; none where there is no such group."""
+    return [row for row in read_rows(FILE) if row["comparable_group"] == name.removesuffix(_SIBLING)]
+
+
 def render_group(name: str, width: int = 88) -> str:
     """Return the figures of a group, one line per base model and regime under each benchmark, then the sources.
 
@@ -24,7 +29,7 @@ def render_group(name: str, width: int = 88) -> str:
         name: Of the comparable group.
         width: Columns to wrap at.
     """
-    rows = [row for row in read_rows(FILE) if row["comparable_group"] == name.removesuffix(_SIBLING)]
+    rows = figures_of(name)
     benchmarks: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         benchmarks[row["benchmark"], row["metric"]].append(row)

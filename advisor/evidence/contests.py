@@ -12,14 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from advisor.evidence.papers import Paper
+from advisor.evidence.papers import Caveat, Paper
 from advisor.evidence.rows import EvidenceRow, OutcomeName
 from advisor.evidence.strength import outcome_of_gap
 
-_EXCLUDED = {"unfrozen-base", "unparsable-output", "search-stage"}
+# Caveats of rows that meet no other.
+EXCLUDED: frozenset[Caveat] = frozenset({"unfrozen-base", "unparsable-output", "search-stage"})
 # Conditions of a set-up that are not part of the method.
-_CONDITIONS = ("train_samples", "training_samples", "training_data", "representation", "seq_length", "setting")
-_SAME_METHOD = {"qlora": "lora"}  # LoRA on a quantized base
+CONDITIONS = ("train_samples", "training_samples", "training_data", "representation", "seq_length", "setting")
+QUANTIZED_METHODS = {"qlora": "lora"}  # LoRA on a quantized base
 _OUTCOMES: dict[OutcomeName, float] = {"better": 0.85, "similar": 0.5, "slightly worse": 0.35, "worse": 0.15}
 # One learning rate for all methods decides partly by luck which method it suits.
 ONE_RATE_WEIGHT = 0.5
@@ -60,7 +61,7 @@ def method_contests(rows: Iterable[EvidenceRow], papers: Mapping[str, Paper]) ->
     for row in rows:
         if row.outcomes:
             said.append(row)
-        elif row.value is not None and row.method and row.metric and not _EXCLUDED.intersection(row.caveats):
+        elif row.value is not None and row.method and row.metric and not EXCLUDED.intersection(row.caveats):
             setups[_setup_of(row)].append(row)
     found = [contest for setup in setups.values() for contest in _contests_of(setup)]
     found += [contest for row in said for contest in _said(row)]
@@ -70,7 +71,7 @@ def method_contests(rows: Iterable[EvidenceRow], papers: Mapping[str, Paper]) ->
 def method_of(row: EvidenceRow) -> str:
     """Return the method of a row, quantized variants counted with their parent."""
     method = row.method or ""
-    return _SAME_METHOD.get(method, method)
+    return QUANTIZED_METHODS.get(method, method)
 
 
 def points(value: float, metric: str, finding: str, largest: float) -> float:
@@ -89,7 +90,7 @@ def points(value: float, metric: str, finding: str, largest: float) -> float:
 
 
 def _setup_of(row: EvidenceRow) -> tuple[object, ...]:
-    conditions = tuple(str(row.hyperparameters.get(name)) for name in _CONDITIONS)
+    conditions = tuple(str(row.hyperparameters.get(name)) for name in CONDITIONS)
     return (row.paper, row.task, row.dataset, row.language, row.model, row.metric, conditions)
 
 
@@ -120,9 +121,9 @@ def _contests_of(setup: list[EvidenceRow]) -> list[MethodContest]:
 def _said(row: EvidenceRow) -> list[MethodContest]:
     return [
         MethodContest(
-            method=_SAME_METHOD.get(said.method, said.method), rival=said.versus, outcome=_OUTCOMES[said.outcome],
-            weight=row.weight, task=row.task, task_kind=row.task_kind, architecture=row.architecture, paper=row.paper,
-            evidence=((row.id,), (row.id,)),
+            method=QUANTIZED_METHODS.get(said.method, said.method), rival=said.versus,
+            outcome=_OUTCOMES[said.outcome], weight=row.weight, task=row.task, task_kind=row.task_kind,
+            architecture=row.architecture, paper=row.paper, evidence=((row.id,), (row.id,)),
         )
         for said in row.outcomes
     ]  # fmt: skip

@@ -79,6 +79,8 @@ class Setting:
         figures: That number of each of them; of `lora_alpha` the alpha itself.
         by_size: Weighted median when papers count the more the nearer the size of their model is: (parameters, value),
             smallest first; empty where size does not matter.
+        cited_by_size: What stands for `evidence` and `figures` from so many parameters on: (parameters, ids, numbers),
+            smallest first; empty where size does not matter.
     """
 
     value: float
@@ -89,6 +91,12 @@ class Setting:
     evidence: tuple[str, ...]
     figures: tuple[float, ...]
     by_size: tuple[tuple[float, float], ...] = ()
+    cited_by_size: tuple[tuple[float, tuple[str, ...], tuple[float, ...]], ...] = ()
+
+    def cited_at(self, params: float) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Return ids of rows for a model of that size, and the number that each of them gives."""
+        reached = [(ids, figures) for least, ids, figures in self.cited_by_size if least <= params and ids]
+        return reached[-1] if reached else (self.evidence, self.figures)
 
     def at(self, params: float) -> float:
         """Return the value for a model of that size: straight lines between sizes, both on a scale of doublings."""
@@ -164,8 +172,10 @@ def _digest(plain: Mapping[str, Any]) -> Digest:
 
 def _setting(row: Mapping[str, Any]) -> Setting:
     by_size = tuple((params, value) for params, value in row.get("by_size", ()))
+    cited = tuple((least, tuple(ids), tuple(figures)) for least, ids, figures in row.get("cited_by_size", ()))
     evidence, figures = tuple(row["evidence"]), tuple(row["figures"])
-    return Setting(**{**row, "evidence": evidence, "figures": figures, "by_size": by_size})
+    found = {**row, "evidence": evidence, "figures": figures, "by_size": by_size, "cited_by_size": cited}
+    return Setting(**found)
 
 
 def _standing(row: Mapping[str, Any]) -> Standing:

@@ -15,13 +15,19 @@ _POWER = re.compile(r"(?:(\d+(?:\.\d+)?)\s*(?:[x*\u00d7\u00b7]|times|cdot)\s*)?1
 _SAME = 1e-6
 
 
-def holds(excerpt: str, number: float) -> bool:
-    """Return whether this number stands in the excerpt, sign left out of account."""
+def holds(excerpt: str, number: float, *, as_percentage: bool = True) -> bool:
+    """Return whether this number stands in the excerpt, sign left out of account.
+
+    Args:
+        excerpt: Where to look.
+        number: What is looked for.
+        as_percentage: A hundred times or a hundredth of it counts too; a learning rate is never told so, and 3e-4
+            would be found in every table with a 0.03.
+    """
     wanted = abs(number)
+    forms = (wanted, wanted * 100, wanted / 100) if as_percentage else (wanted,)
     return any(
-        math.isclose(found, other, rel_tol=_SAME, abs_tol=1e-12)
-        for found in _numbers(excerpt)
-        for other in (wanted, wanted * 100, wanted / 100)
+        math.isclose(found, other, rel_tol=_SAME, abs_tol=1e-12) for found in _numbers(excerpt) for other in forms
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from advisor.catalog.files import read_rows
 
-Caveat = Literal["one-learning-rate", "unfrozen-base", "unparsable-output", "search-stage"]
+Caveat = Literal["one-learning-rate", "unfrozen-base", "unparsable-output", "search-stage", "out-of-distribution"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

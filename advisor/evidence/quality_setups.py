@@ -23,7 +23,7 @@ from typing import Any, Literal
 from advisor.catalog.base_models import all_base_models
 from advisor.catalog.files import knowledge_folder, read_rows
 from advisor.evidence.base_model_strength import ability_of
-from advisor.evidence.contests import ONE_RATE_WEIGHT, points
+from advisor.evidence.contests import CONDITIONS, EXCLUDED, ONE_RATE_WEIGHT, QUANTIZED_METHODS, points
 from advisor.evidence.papers import Paper
 from advisor.evidence.rows import EvidenceRow, OutcomeName
 
@@ -32,21 +32,17 @@ MethodFamily = Literal["additive", "selective", "reparameterized", "hybrid", "fu
 COMPARISON_PAPER = "peft2026comparison"
 COMPARISON_FILE = "peft_method_comparison.csv"
 _GENERAL = "general"
-_EXCLUDED = {"unfrozen-base", "unparsable-output", "search-stage"}
-_CONDITIONS = ("train_samples", "training_samples", "training_data", "representation", "seq_length", "setting")
 # How many bottom layers were frozen is the method, not the condition it was tried under.
 _PART_OF_THE_METHOD = re.compile(r"freeze_bottom_")
 # Names under which a paper lists one base model tuned in different ways (wang2023oneadapter: on six languages at once).
 _SAME_BASE = {
     "mAdapter-CodeBERT(ours)": "mCodeBERT", "mAdapter-GraphCodeBERT(ours)": "mGraphCodeBERT",
 }  # fmt: skip
-# "mean of 1000 bootstrap batches" is no count of 1000.
-_MEAN_OF = re.compile(r"\bmean of \d+\b")
 _SIZE_IN_NAME = re.compile(r"(\d+(?:\.\d+)?)\s*([BM])\b", re.IGNORECASE)
 _RELATIVE_GAIN = re.compile(r"~?\+?(-?\d+(?:\.\d+)?)\s*%$")
 # Names that mean one method: quantized storage of the base model, and spellings of PEFT's result files.
 SAME_METHOD = {
-    "qlora": "lora", "ln-tuning": "layernorm-tuning", "adaption-prompt": "llama-adapter", "full-finetuning": "full",
+    **QUANTIZED_METHODS, "ln-tuning": "layernorm-tuning", "adaption-prompt": "llama-adapter", "full-finetuning": "full",
 }  # fmt: skip
 _LORA_VARIANTS = ("dora", "rslora", "bdlora", "lorafa", "mica")
 # What a comparison without numbers says about the ratio of two scores: our reading, bounds of an interval.
@@ -157,7 +153,7 @@ class Statement:
 def quality_setups(rows: Iterable[EvidenceRow], papers: Mapping[str, Paper]) -> tuple[QualitySetup, ...]:
     """Return every set-up with scores of two methods or more, in the order of the rows."""
     usable = [row for row in rows if row.metric and row.method and not row.outcomes]
-    usable = [row for row in usable if not _EXCLUDED.intersection(row.caveats)]
+    usable = [row for row in usable if not EXCLUDED.intersection(row.caveats)]
     deltas = _deltas()
     found: list[QualitySetup | None] = []
     shared: dict[tuple[object, ...], list[EvidenceRow]] = defaultdict(list)
@@ -189,7 +185,7 @@ def slug_of(method: str) -> str:
 
 
 def _key(row: EvidenceRow) -> tuple[object, ...]:
-    conditions = tuple(str(row.hyperparameters.get(name)) for name in _CONDITIONS)
+    conditions = tuple(str(row.hyperparameters.get(name)) for name in CONDITIONS)
     conditions = tuple("" if _PART_OF_THE_METHOD.match(one) else one for one in conditions)
     model = _SAME_BASE.get(row.model or "", row.model)
     return (row.paper, row.task, row.dataset, row.language, model, row.metric, conditions)
@@ -198,14 +194,14 @@ def _key(row: EvidenceRow) -> tuple[object, ...]:
 def _setup(group: list[EvidenceRow], papers: Mapping[str, Paper]) -> QualitySetup | None:
     first = group[0]
     metric = first.metric or ""
-    largest, unit = max(abs(row.value or 0.0) for row in group), _MEAN_OF.sub("mean", metric)
+    largest = max(abs(row.value or 0.0) for row in group)
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for row in group:
         if slug_of(row.method or "") in FAMILY_OF:
-            scores[slug_of(row.method or "")][row.id] = points(row.value or 0.0, unit, row.finding, largest)
+            scores[slug_of(row.method or "")][row.id] = points(row.value or 0.0, metric, row.finding, largest)
     full = next((row for row in group if row.baseline_full is not None), None)
     if full is not None and "full" not in scores:
-        scores["full"][full.id] = points(full.baseline_full or 0.0, unit, full.finding, largest)
+        scores["full"][full.id] = points(full.baseline_full or 0.0, metric, full.finding, largest)
     if first.paper == COMPARISON_PAPER:
         _add_comparison_runs(scores)
     if len(scores) < 2:

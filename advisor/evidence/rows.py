@@ -27,6 +27,7 @@ CAVEAT_NOTES: dict[Caveat, str] = {
     "unfrozen-base": "the base model was trained too, so this is not parameter-efficient",
     "unparsable-output": "most outputs did not parse",
     "search-stage": "short search runs, not final scores",
+    "out-of-distribution": "only on data unlike the training data",
 }
 
 

@@ -12,9 +12,10 @@ a word of tuning counts a quarter: scripts hand on each other's rates, mostly to
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, isclose, log2
+from itertools import pairwise
+from math import exp, isclose, log2, sqrt
 from statistics import median
 
 from advisor.catalog.methods import METHODS
@@ -100,6 +101,7 @@ class _Saying:
 class _Voice:
     value: float
     weight: float
+    size: float | None
     row: EvidenceRow
     cited: Citation | None
 
@@ -180,7 +182,7 @@ def _voices(
         if one.paper not in _TUNED and not one.is_sweep:
             weight *= hearing.untuned
         if one.paper not in nearest or weight > nearest[one.paper].weight:
-            nearest[one.paper] = _Voice(value=one.value, weight=weight, row=one.row, cited=one.cited)
+            nearest[one.paper] = _Voice(value=one.value, weight=weight, size=one.size, row=one.row, cited=one.cited)
     return list(nearest.values())
 
 
@@ -208,7 +210,7 @@ def _setting(
     if not heard:
         return None
     said = _with_default(voices, default, hearing)
-    sizes = _SIZES if hearing.doublings is not None else ()
+    at_sizes = {size: voices_at(size) for size in (_SIZES if hearing.doublings is not None else ())}
     # What was done on the task itself is shown first, however little it weighs.
     shown = sorted(heard, key=lambda one: one.row.task != task.slug)
     cited = [one.cited for one in shown if one.cited is not None][:_MOST_CITED]
@@ -220,8 +222,43 @@ def _setting(
         on_task=sum(one.row.task == task.slug for one in heard),
         evidence=tuple(id_ for id_, _ in cited),
         figures=tuple(figure for _, figure in cited),
-        by_size=tuple((size, _quantile(_with_default(voices_at(size), default, hearing), 0.5)) for size in sizes),
+        by_size=tuple(
+            (size, _quantile(_with_default(there, default, hearing), 0.5)) for size, there in at_sizes.items()
+        ),
+        cited_by_size=_cited_by_size(at_sizes, {one.row.paper for one in heard}, task),
     )
+
+
+def _cited_by_size(
+    voices: Mapping[float, Sequence[_Voice]], papers: Collection[str], task: Task
+) -> tuple[tuple[float, tuple[str, ...], tuple[float, ...]], ...]:
+    """Return what to read for a model of each size, from half way (in doublings) to the size below on.
+
+    Args:
+        voices: By size, smallest first.
+        papers: Those that are counted; others are too far away to be read.
+        task: For which advice is wanted.
+    """
+    ends = [0.0, *(float(round(sqrt(one * other), -6)) for one, other in pairwise(voices))]
+    found: list[tuple[float, tuple[str, ...], tuple[float, ...]]] = []
+    for least, (size, heard) in zip(ends, voices.items(), strict=False):
+        cited = _to_read([one for one in heard if one.row.paper in papers], task, size)
+        if not found or found[-1][1:] != (tuple(cited), tuple(cited.values())):
+            found.append((least, tuple(cited), tuple(cited.values())))
+    return tuple(found)
+
+
+def _to_read(voices: Iterable[_Voice], task: Task, params: float) -> dict[str, float]:
+    """Return rows with their numbers: one on the task itself, one of the nearest size, then the weightiest."""
+    known = sorted((one for one in voices if one.cited is not None), key=lambda one: (-one.weight, one.row.id))
+    on_task = [one for one in known if one.row.task == task.slug][:1]
+    sized = [(round(abs(log2(params / one.size))), one) for one in known if one.size and one not in on_task]
+    nearest = [one for _, one in sorted(sized, key=lambda pair: pair[0])[:1]]
+    cited: dict[str, float] = {}
+    for one in (*on_task, *nearest, *known):
+        if one.cited is not None:
+            cited.setdefault(*one.cited)
+    return dict(list(cited.items())[:_MOST_CITED])
 
 
 def _with_default(voices: Sequence[_Voice], default: float, hearing: Hearing) -> list[tuple[float, float]]:
@@ -265,12 +302,15 @@ def _quantile(voices: Sequence[tuple[float, float]], share: float) -> float:
 
 
 def _citation(name: str, value: float, rows: Iterable[EvidenceRow]) -> Citation | None:
-    """Return the first row that stands for this value and whose excerpt holds the number, with the number."""
-    for row in rows:
+    """Return the first row that stands for this value and whose excerpt holds the number, with the number.
+
+    Recipes come before scores, in whose tables the number may stand by chance.
+    """
+    for row in sorted(rows, key=lambda one: one.kind != "hyperparameters"):
         told = READINGS[name](row)
         if told is not None and isclose(told, value):
             figure = _number(row.hyperparameters.get(_REPORTED_AS.get(name, ""))) or told
-            if holds(row.source.excerpt, figure):
+            if holds(row.source.excerpt, figure, as_percentage=name == "lora_dropout"):
                 return row.id, figure
     return None
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from advisor.exports.module_names import chosen_targets
 from advisor.exports.notes import head_of_file, infilling_limits, length_limits, target_limits
 from advisor.exports.plan import ExportPlan
+from advisor.exports.trainer_arguments import trainer_arguments
 from advisor.exports.yaml_text import yaml_text
 from advisor.trial import Split
 
@@ -39,18 +40,7 @@ def render(plan: ExportPlan) -> str:
         **({"eval_dataset": "valid", "eval_strategy": "epoch"} if _has_validation(plan) else {}),
         **({} if chat else {"template": "empty"}),
         "cutoff_len": plan.max_total_tokens,
-        "per_device_train_batch_size": plan.micro_batch_size,
-        "gradient_accumulation_steps": plan.accumulation_steps,
-        "learning_rate": plan.number("learning_rate", 1e-4),
-        "num_train_epochs": float(plan.number("num_epochs", 3)),
-        "lr_scheduler_type": plan.text("lr_scheduler_type", "linear"),
-        # Known to every transformers that it allows (4.55 to 5.6); `warmup_steps` takes a share from 5.0 on only.
-        "warmup_ratio": plan.number("warmup_ratio", 0.0),
-        "weight_decay": plan.number("weight_decay", 0.0),
-        "max_grad_norm": 1.0,
-        "optim": "adamw_torch",
-        "bf16": candidate.precision == "bf16",
-        "fp16": candidate.precision == "fp16",
+        **trainer_arguments(plan),
         "disable_gradient_checkpointing": not candidate.gradient_checkpointing,
         "seed": plan.seed,
         "output_dir": "output",

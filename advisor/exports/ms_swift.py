@@ -8,6 +8,7 @@ and `TrainArgumentsMixin` (swift/trainers/arguments.py) of modelscope/ms-swift 4
 from advisor.exports.module_names import chosen_targets
 from advisor.exports.notes import head_of_file, infilling_limits, length_limits, target_limits
 from advisor.exports.plan import ExportPlan
+from advisor.exports.trainer_arguments import trainer_arguments
 from advisor.exports.yaml_text import yaml_text
 
 FILE_NAME = "ms-swift.yaml"
@@ -52,17 +53,7 @@ def render(plan: ExportPlan) -> str:
         "use_chat_template": chat and not classifies,
         "max_length": plan.max_total_tokens,
         "truncation_strategy": "right" if classifies else "left",
-        "per_device_train_batch_size": plan.micro_batch_size,
-        "gradient_accumulation_steps": plan.accumulation_steps,
-        "learning_rate": plan.number("learning_rate", 1e-4),
-        "num_train_epochs": float(plan.number("num_epochs", 1)),
-        "lr_scheduler_type": plan.text("lr_scheduler_type", "linear"),
-        "warmup_ratio": plan.number("warmup_ratio", 0.0),
-        "weight_decay": plan.number("weight_decay", 0.0),
-        "max_grad_norm": 1.0,
-        "optim": "adamw_torch",
-        "bf16": candidate.precision == "bf16",
-        "fp16": candidate.precision == "fp16",
+        **trainer_arguments(plan),
         "gradient_checkpointing": candidate.gradient_checkpointing,
         "seed": plan.seed,
         "data_seed": plan.seed,

@@ -15,7 +15,7 @@ from advisor.catalog.prompts import Prompt
 from advisor.catalog.tasks import Head, Task, find_task, head_of
 from advisor.data.fields import choose_columns, fields_of, parse_map
 from advisor.errors import AdvisorError, DataError, InputError
-from advisor.recommendation import Recommendation
+from advisor.recommendation.records import read_recommendation
 from advisor.result import TuningResult
 from advisor.trial import Split
 
@@ -155,7 +155,7 @@ def read_plan(place: Path, rank: int | None = None) -> ExportPlan:
 
 
 def _of_recommendation(path: Path, rank: int) -> ExportPlan:
-    found = records.read(Recommendation, path)
+    found = read_recommendation(path)
     ranked = {one.rank: one for one in found.candidates}
     if rank not in ranked:
         known = f"1 to {len(ranked)}" if ranked else "none"

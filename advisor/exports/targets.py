@@ -107,7 +107,7 @@ def find_target(name: str) -> Target:
         UnknownNameError: No such target; the message has the nearest names.
     """
     if name not in TARGETS:
-        raise UnknownNameError("target", name, TARGETS, f"there are {', '.join(TARGETS)}")
+        raise UnknownNameError("target", name, TARGETS)
     return TARGETS[name]
 
 

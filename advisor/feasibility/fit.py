@@ -1,6 +1,6 @@
 """Make a proposal fit a budget: precision, quantization, checkpointing, and the examples in memory at once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from advisor.candidates import WITHOUT_CHECKPOINTING, Proposal
 from advisor.catalog.gpus import Gpu, find_gpu, usable_gib
@@ -189,25 +189,25 @@ def _largest(
             accumulation=-(-batch // micro), gpu=device.gpu,
         )  # fmt: skip
 
-    def way(micro: int, fits: bool) -> Fit | None:
+    def way(micro: int) -> Fit | None:
         found = estimate(micro)
         if found is None:
             return None
         return Fit(
             precision=precision, quantization=quantization, batch_size=batch, micro_batch_size=micro, estimate=found,
-            fits=fits, gradient_checkpointing=checkpointing,
+            fits=device.usable_bytes is None or found.peak_memory_bytes <= device.usable_bytes,
+            gradient_checkpointing=checkpointing,
         )  # fmt: skip
 
-    if device.usable_bytes is None:
-        return way(min(batch, most_at_once or batch), fits=True)
     micro = min(batch, most_at_once or batch)
-    least: Fit | None = None
-    while (found := way(micro, fits=True)) is not None:
-        if found.estimate.peak_memory_bytes <= device.usable_bytes:
+    found = way(micro)
+    if found is None or found.fits or micro == 1:
+        return found
+    least = way(1)  # tells whether anything between needs to be tried
+    if least is None or not least.fits:
+        return least
+    while (micro := micro // 2) > 1:
+        found = way(micro)
+        if found is None or found.fits:
             return found
-        if least is None:  # one example at once tells whether anything between needs to be tried
-            least = way(1, fits=True)
-            if least is None or least.estimate.peak_memory_bytes > device.usable_bytes:
-                return None if least is None else replace(least, fits=False)
-        micro //= 2
-    return None
+    return least

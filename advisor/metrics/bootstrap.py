@@ -7,13 +7,15 @@ training would give is not in it: `training.comparison`, which draws its example
 of two systems.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from advisor.metrics.statistics import Numbers, Progress, Resampled
 
+KeyT = TypeVar("KeyT", bound=Hashable)
 N_RESAMPLES = 2000
 # Numbers in memory at once: 2000 resamples of 100,000 examples would take 1.5 GiB.
 _BLOCK_NUMBERS = 4_000_000
@@ -78,6 +80,37 @@ def interval_of(
         value=value, low=float(low), high=float(high), level=level, n_resamples=n_resamples,
         n_undefined=len(values) - len(defined),
     )  # fmt: skip
+
+
+def intervals_together(
+    samples: Mapping[KeyT, Resampled], *, seed: int, n_resamples: int, level: float = 0.95
+) -> dict[KeyT, Interval]:
+    """Return what `interval_of` returns for each of several metrics of the same examples, which are drawn once for all.
+
+    Ends are not a number where the metric is not defined on one of the resamples: nothing is left out.
+
+    Args:
+        samples: All of the same number of examples.
+        seed: Of the draws.
+        n_resamples: How many.
+        level: Between 0 and 1.
+    """
+    if not samples:
+        return {}
+    n_examples = next(iter(samples.values())).n_examples
+    whole = np.ones((1, n_examples))
+    blocks = [
+        {key: sample.on(counts) for key, sample in samples.items()}
+        for counts in resamples(n_examples, n_resamples, np.random.default_rng(seed))
+    ]
+    found = {}
+    for key, sample in samples.items():
+        values = np.concatenate([block[key] for block in blocks])
+        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+        found[key] = Interval(
+            value=float(sample.on(whole)[0]), low=float(low), high=float(high), level=level, n_resamples=n_resamples
+        )
+    return found
 
 
 def resamples(n_examples: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Numbers]:

@@ -12,17 +12,16 @@ never among the five.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from advisor.catalog.tasks import Metric
 from advisor.errors import InputError
+from advisor.metrics.areas import AREAS, Areas
 from advisor.metrics.statistics import ExampleStatistics, Numbers, Resampled, mean_statistics
 
-SCORE_METRICS: tuple[Metric, ...] = ("roc-auc", "pr-auc", "top-5-accuracy")
+SCORE_METRICS: tuple[Metric, ...] = (*AREAS, "top-5-accuracy")
 _TOP = 5
 
 
@@ -68,7 +67,8 @@ def score_statistics(
         return top_k_statistics(classes, values, _TOP)
     if metric not in SCORE_METRICS:
         raise ValueError(f"{metric} is not computed from scores")
-    return _Area(metric=metric, classes=classes, scores=values)
+    # Of two classes the second is told from the first by how much more probable it is.
+    return Areas(metric=metric, classes=classes, scores=values[:, 1:] - values[:, :1] if len(number) == 2 else values)
 
 
 def top_k_statistics(classes: NDArray[np.integer], scores: Numbers, k: int) -> ExampleStatistics:
@@ -82,35 +82,3 @@ def top_k_statistics(classes: NDArray[np.integer], scores: Numbers, k: int) -> E
     own = scores[np.arange(len(classes)), classes]
     at_least_as_high = (scores >= own[:, None]).sum(axis=1)
     return mean_statistics([float(rank <= k) for rank in np.where(classes < 0, np.inf, at_least_as_high)])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Area:
-    """Area under a curve; the examples of a resample are weights."""
-
-    metric: Metric
-    classes: NDArray[np.integer]
-    scores: Numbers
-
-    @property
-    def n_examples(self) -> int:
-        return len(self.classes)
-
-    def on(self, counts: Numbers) -> Numbers:
-        return np.array([self._of(weights) for weights in counts])
-
-    def _of(self, weights: Numbers) -> float:
-        drawn = weights > 0
-        classes, scores, weights = self.classes[drawn], self.scores[drawn], weights[drawn]
-        if scores.shape[1] == 2:
-            of_class = {1: scores[:, 1] - scores[:, 0]}
-        else:
-            of_class = {number: scores[:, number] for number in np.unique(classes) if number >= 0}
-        area = roc_auc_score if self.metric == "roc-auc" else average_precision_score
-        areas = []
-        for number, values in of_class.items():
-            truth = classes == number
-            if truth.all() or not truth.any():
-                return float("nan")
-            areas.append(float(area(truth, values, sample_weight=weights)))
-        return float(np.mean(areas)) if areas else float("nan")

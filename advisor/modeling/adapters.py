@@ -107,10 +107,15 @@ def _common(base: BaseModel) -> Settings:
     }
 
 
+# What papers and other programs call PEFT's hyperparameters.
+_SAID_OTHERWISE = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "modules": "target_modules"}
+
+
 def _check_names(settings: Settings, known: tuple[str, ...] | list[str], method: str) -> None:
     for name in settings:
         if name not in known or name in ("task_type", "peft_type", "modules_to_save", "base_model_name_or_path"):
-            near = nearest_names(name, known)
+            meant = _SAID_OTHERWISE.get(name)
+            near = [meant] if meant is not None and meant in known else nearest_names(name, known)
             hint = f"; nearest: {', '.join(near)}" if near else ""
             raise UnsupportedCandidateError(f"{method} has no hyperparameter {printable(name)}{hint}")
 

@@ -30,6 +30,7 @@ from advisor.catalog.positions import usable_positions
 from advisor.catalog.tasks import Head, Task, head_of
 from advisor.errors import AdvisorError, DataError, InputError
 from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on
+from advisor.modeling.load_failures import why_not_loaded
 from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Architecture, Precision, Quantization
 
@@ -316,5 +317,5 @@ def _one_line_errors(base_model: str) -> Iterator[None]:
     except Exception as error:  # transformers, safetensors, tokenizers and the hub raise a dozen unrelated classes
         if is_out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = why_not_loaded(base_model, error)
         raise DataError(f"{base_model}: cannot be loaded as a base model ({reason})") from error

@@ -28,7 +28,8 @@ def choose_device(name: str | None = None) -> torch.device:
     except RuntimeError:
         raise InputError(f"--device: {name!r} is not a device; use cpu, cuda, cuda:0, ... or mps") from None
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise InputError(f"--device: {name} is not there; PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        found = f"PyTorch sees {torch.cuda.device_count()} CUDA devices"
+        raise InputError(f"--device: {name} is not there ({found}); leave --device out for the best there is")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("--device: mps is not available on this machine")
     if device.type not in ("cpu", "cuda", "mps"):

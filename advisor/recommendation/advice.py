@@ -54,7 +54,7 @@ def recommend(spec: CodeTask) -> Recommendation:
     if not feasible:
         raise InfeasibleBudgetError(_closest(pairs, question))
     peers = tuple({one.model.hf_id: one.model for one in pairs}.values())
-    picked = _picked(feasible, spec.top)
+    picked = _picked(feasible, spec)
     return Recommendation(
         task=task.slug,
         budget=spec.budget,
@@ -82,12 +82,12 @@ def _rounded(tokens: int) -> int:
     return 32 * -(-tokens // 32)
 
 
-def _picked(feasible: Sequence[Scored], top: int) -> list[tuple[Scored, tuple[Role, ...]]]:
+def _picked(feasible: Sequence[Scored], spec: CodeTask) -> list[tuple[Scored, tuple[Role, ...]]]:
     """Return a varied few with their roles; the cheapest reasonable and the safest are always among three or more."""
-    roles = roles_of(feasible)
+    roles = roles_of(feasible, spec.prefer)
     by_id = {id(one): roles.get(at, ()) for at, one in enumerate(feasible)}
-    chosen = pick(feasible, top)
-    if top > len(_ALWAYS):
+    chosen = pick(feasible, spec.top, spec.prefer)
+    if spec.top > len(_ALWAYS):
         wanted = [one for one in feasible if set(_ALWAYS) & set(by_id[id(one)]) and one not in chosen]
         first = chosen[0].proposal.model  # whoever settles on it sees the choice of methods that is left
         spare = [one for one in chosen[1:] if one.proposal.model != first and not set(_ALWAYS) & set(by_id[id(one)])]
@@ -110,8 +110,10 @@ def _methods(spec: CodeTask) -> tuple[tuple[Method, ...], QuantizationChoice | N
     if spec.method:
         method, implied = resolve_method(spec.method)
         if (implied and wanted not in (None, implied)) or (needs_quantized and not method.works_quantized):
-            does = f"is {method.slug} on a {implied} base" if implied else "does not work on a quantized base"
-            raise InputError(f"--quantization {wanted}: {printable(spec.method)} {does}; name another method")
+            does = "does not work on a quantized base; name another method"
+            if implied:
+                does = f"is {method.slug} on a {implied} base; leave --quantization out, or give --method {method.slug}"
+            raise InputError(f"--quantization {wanted}: {printable(spec.method)} {does}")
         return (method,), implied or wanted
     offered = (method for method in METHODS.values() if method.slug != "full")
     return tuple(method for method in offered if method.works_quantized or not needs_quantized), wanted
@@ -138,9 +140,6 @@ def _ranked(
     peers: tuple[BaseModel, ...],
 ) -> RankedCandidate:
     proposal, found, task, device = one.proposal, one.fit, question.task, question.device
-    pair = Pair(
-        model=proposal.model, method=proposal.method, score=one.score, forecast=one.forecast, quality=one.quality
-    )
     return RankedCandidate(
         rank=rank,
         base_model=proposal.model.hf_id,
@@ -162,7 +161,7 @@ def _ranked(
         score=round(one.score, 4),
         roles=roles,
         training_time_s=training_time_s(proposal, found, question.spec),
-        rivals=rivals_of(proposal, one.forecast, task, full_fit(pair, question), device),
+        rivals=rivals_of(proposal, one.forecast, task, full_fit(proposal.model, question), device),
     )
 
 

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 
-from advisor.recommendation.ranking import FEW_PAPERS, Scored
+from advisor.recommendation.ranking import FEW_PAPERS, REASONABLE_LOSS_POINTS, Scored, leader
 from advisor.recommendation.records import Role
+from advisor.spec import Preference
 
-# The cheapest is reasonable when it is expected to lose at most so many points of 100 against the best. Judgement.
-REASONABLE_LOSS_POINTS = 3.0
-# And worth a line of its own when it takes at most this share of the best one's memory.
+# The cheapest is worth a line of its own when it takes at most this share of the best one's memory.
 _LESS_MEMORY = 0.8
 
 
-def roles_of(scored: Sequence[Scored]) -> dict[int, tuple[Role, ...]]:
+def roles_of(scored: Sequence[Scored], prefer: Preference = "quality") -> dict[int, tuple[Role, ...]]:
     """Return the roles of those candidates (by their place in the sequence) that have one.
 
-    - "best": highest score, all things considered (what is ranked first).
+    - "best": what is ranked first (`ranking.leader`).
     - "cheapest": least memory of those that lose at most `REASONABLE_LOSS_POINTS` of expected quality; the best one
       itself when nothing saves a fifth.
     - "safest": highest lower end of the interval of the expected quality, of what papers tried on the task itself;
@@ -24,7 +23,8 @@ def roles_of(scored: Sequence[Scored]) -> dict[int, tuple[Role, ...]]:
     if not scored:
         return {}
     found: dict[int, list[Role]] = {}
-    best = max(range(len(scored)), key=lambda at: scored[at].score)
+    first = leader(scored, prefer)
+    best = next(at for at, one in enumerate(scored) if one is first)
     found.setdefault(best, []).append("best")
     reasonable = [
         at

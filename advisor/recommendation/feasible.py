@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from advisor.candidates import Proposal, propose
+from advisor.catalog.base_models import BaseModel
 from advisor.catalog.methods import METHODS, Method, restrictions
 from advisor.catalog.tasks import Task
 from advisor.evidence.digest import Digest
 from advisor.feasibility.fit import COMFORTABLE_MICRO_BATCH, Device, Fit, fit
-from advisor.recommendation.ranking import Pair, Scored, cost_of
+from advisor.recommendation.ranking import Pair, Scored, cost_of, leader
 from advisor.recommendation.reasons import too_large
 from advisor.recommendation.records import RejectedCandidate
 from advisor.spec import Architecture, CodeTask, QuantizationChoice
@@ -45,12 +46,12 @@ class Question:
 
     def proposal(self, model_and_method: Pair) -> Proposal:
         """Return the proposal of a pair, with what PEFT demands of the method on this type of model."""
-        return self.proposal_with(model_and_method, model_and_method.method)
+        return self.proposal_with(model_and_method.model, model_and_method.method)
 
-    def proposal_with(self, pair: Pair, method: Method) -> Proposal:
-        """Return the proposal of another method on the same base model."""
-        found = propose(self.task, pair.model, method, self.digests[pair.model.architecture])
-        demanded = restrictions(method.slug, pair.model.model_type) or {}
+    def proposal_with(self, model: BaseModel, method: Method) -> Proposal:
+        """Return the proposal of a method on a base model."""
+        found = propose(self.task, model, method, self.digests[model.architecture])
+        demanded = restrictions(method.slug, model.model_type) or {}
         return replace(found, hyperparameters={**found.hyperparameters, **demanded})
 
 
@@ -67,6 +68,7 @@ def split(pairs: list[Pair], question: Question) -> tuple[list[Scored], list[Rej
     for at, pair in enumerate(pairs):
         if len(feasible) >= enough:
             feasible += _small(pairs[at:], feasible, question)
+            feasible += _tried(pairs[at:], feasible, question)
             break
         one = _fitted(pair, question)
         if isinstance(one, Scored):
@@ -80,13 +82,16 @@ def split(pairs: list[Pair], question: Question) -> tuple[list[Scored], list[Rej
 def first_feasible(pairs: Iterable[Pair], question: Question, looked_at: int) -> Scored | None:
     """Return the best of the first few pairs that fit, None when none fits."""
     found: list[Scored] = []
-    for pair in pairs:
-        if len(found) >= looked_at:
-            break
+    rest = iter(pairs)
+    for pair in rest:
         one = _fitted(pair, question)
         if isinstance(one, Scored):
             found.append(one)
-    return max(found, key=lambda one: one.score, default=None)
+        if len(found) >= looked_at:
+            break
+    if not found:
+        return None
+    return leader([*found, *_tried(rest, found, question)], question.spec.prefer)
 
 
 def training_time_s(proposal: Proposal, found: Fit, spec: CodeTask) -> float | None:
@@ -107,7 +112,8 @@ def _fitted(pair: Pair, question: Question) -> Scored | RejectedCandidate:
         return _rejection(proposal, found, too_slow(found, question.spec))
     return Scored(
         proposal=in_time, fit=found, score=pair.score - cost_of(found, question.spec.prefer),
-        forecast=pair.forecast, quality=pair.quality, epochs_left_out=_epochs(proposal) - _epochs(in_time),
+        forecast=pair.forecast, quality=pair.quality, tried=pair.tried,
+        epochs_left_out=_epochs(proposal) - _epochs(in_time),
     )  # fmt: skip
 
 
@@ -120,6 +126,15 @@ def _small(pairs: Iterable[Pair], feasible: list[Scored], question: Question) ->
             best.setdefault(pair.model.hf_id, pair)
     smallest = sorted(best.values(), key=lambda pair: pair.model.params)[:_SMALL_LOOKED_AT]
     fitted = (_fitted(pair, question) for pair in smallest)
+    return [one for one in fitted if isinstance(one, Scored)]
+
+
+def _tried(pairs: Iterable[Pair], feasible: list[Scored], question: Question) -> list[Scored]:
+    """Return what was tried on the task with the leading base model, where saving alone led something untried there."""
+    first = leader(feasible, question.spec.prefer)
+    if question.spec.prefer == "quality" or first.tried:
+        return []
+    fitted = (_fitted(pair, question) for pair in pairs if pair.tried and pair.model == first.proposal.model)
     return [one for one in fitted if isinstance(one, Scored)]
 
 
@@ -168,6 +183,6 @@ def _without_estimate(proposal: Proposal) -> RejectedCandidate:
     )  # fmt: skip
 
 
-def full_fit(pair: Pair, question: Question) -> Fit | None:
-    """Return the way to fine-tune the base model of a pair in full, None where nothing can be said."""
-    return fit(question.proposal_with(pair, METHODS["full"]), question.task, question.device, "none")
+def full_fit(model: BaseModel, question: Question) -> Fit | None:
+    """Return the way to fine-tune a base model in full, None where nothing can be said."""
+    return fit(question.proposal_with(model, METHODS["full"]), question.task, question.device, "none")

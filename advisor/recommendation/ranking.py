@@ -38,6 +38,8 @@ POINTS_PER_UNIT = 10.0
 _ARCHITECTURE_SHARE = 0.5
 _NOT_ON_TASK_COST, _FEW_PAPERS_COST = 0.25, 0.15
 FEW_PAPERS = 3
+# What saves memory or time is reasonable when it is expected to lose at most so many points of 100. Judgement.
+REASONABLE_LOSS_POINTS = 3.0
 # Per doubling of the base model's parameters.
 _SIZE_COST: dict[Preference, float] = {"quality": 0.1, "memory": 0.3, "speed": 0.45}
 # Below this a smaller model is no advantage.
@@ -64,13 +66,18 @@ _LEAST_FOR_SECOND_METHOD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A base model with a method, and its score without the costs that depend on memory."""
+    """A base model with a method, and its score without the costs that depend on memory.
+
+    Attributes:
+        tried: Somebody used the method on the task, with whatever architecture.
+    """
 
     model: BaseModel
     method: Method
     score: float
     forecast: Forecast
     quality: Quality
+    tried: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +85,7 @@ class Scored:
     """A proposal that fits, its score and its forecasts.
 
     Attributes:
+        tried: As in `Pair`.
         epochs_left_out: Epochs fewer than advised, for lack of time.
     """
 
@@ -86,6 +94,7 @@ class Scored:
     score: float
     forecast: Forecast
     quality: Quality
+    tried: bool
     epochs_left_out: int = 0
 
 
@@ -107,7 +116,8 @@ def pair_of(
     if prefer == "speed":
         score -= _SLOW_METHODS.get(method.slug, 0.0)
     score -= sum(_TRAIT_COST.get(trait, 0.0) for trait in model.traits)
-    return Pair(model=model, method=method, score=score, forecast=found, quality=quality)
+    tried = found.task_papers > 0 or any(digest.standings[method.slug].support > 0 for digest in digests.values())
+    return Pair(model=model, method=method, score=score, forecast=found, quality=quality, tried=tried)
 
 
 def cost_of(fit: Fit, prefer: Preference) -> float:
@@ -119,7 +129,26 @@ def cost_of(fit: Fit, prefer: Preference) -> float:
     return cost + _SMALL_BATCH_COST * max(0.0, math.log2(COMFORTABLE_MICRO_BATCH / fit.micro_batch_size))
 
 
-def pick(scored: Iterable[Scored], top: int) -> list[Scored]:
+def leader(scored: Iterable[Scored], prefer: Preference) -> Scored:
+    """Return what comes first: the best score, or what was tried on the task instead of it.
+
+    Where memory or speed is preferred, saving either is no reason to begin with a method that nobody tried on the
+    task: the best of those tried comes first unless it is expected to lose more than `REASONABLE_LOSS_POINTS`. Where
+    quality is preferred, what nobody tried has to lead by `_NOT_ON_TASK_COST`.
+
+    Args:
+        scored: At least one.
+        prefer: What was asked for.
+    """
+    everything = sorted(scored, key=_order)
+    best = everything[0]
+    if prefer == "quality" or best.tried:
+        return best
+    least_points = best.quality.points - REASONABLE_LOSS_POINTS
+    return next((one for one in everything if one.tried and one.quality.points >= least_points), best)
+
+
+def pick(scored: Iterable[Scored], top: int, prefer: Preference = "quality") -> list[Scored]:
     """Return the best few, preferring something new over one more variant of the same.
 
     Of three or more, one is another method on the first base model: whoever settles on the model sees the choice
@@ -128,10 +157,13 @@ def pick(scored: Iterable[Scored], top: int) -> list[Scored]:
     Args:
         scored: Feasible candidates.
         top: How many to return at most.
+        prefer: What was asked for; decides which is the first (`leader`).
     """
-    rest = sorted(scored, key=lambda one: (-one.score, one.proposal.model.hf_id, one.proposal.method.slug))
-    picked: list[Scored] = []
-    everything = list(rest)
+    everything = sorted(scored, key=_order)
+    if not everything or top < 1:
+        return []
+    picked = [leader(everything, prefer)]
+    rest = [one for one in everything if one is not picked[0]]
     while rest and len(picked) < top:
         best = max(rest, key=lambda one: one.score - _sameness(one.proposal, picked))
         rest.remove(best)
@@ -141,6 +173,10 @@ def pick(scored: Iterable[Scored], top: int) -> list[Scored]:
         other = max(others, key=lambda one: one.score - _sameness(one.proposal, picked[:1]), default=None)
         picked = [*picked[: top - 1], other] if other is not None else picked
     return picked
+
+
+def _order(one: Scored) -> tuple[float, str, str]:
+    return -one.score, one.proposal.model.hf_id, one.proposal.method.slug
 
 
 def _is_other_method(one: Scored, first: Scored) -> bool:

@@ -29,6 +29,12 @@ _ABILITY_NAMES = {
     "translate": "translating code", "test": "writing tests",
 }  # fmt: skip
 _WHOLE = ("r", "num_virtual_tokens", "num_epochs")
+# The makers of Qwen2 say so of their models (QwenLM/Qwen3 on GitHub, threads 670 and 868). Encoder-decoders train in
+# float32 there (`feasibility.fit.precision_for`); the encoders of the catalogue are mostly older than bfloat16.
+_OVERFLOW = (
+    "float16 ends at 65504, so a base model that was trained in bfloat16 may overflow on this GPU; no evidence "
+    "collected here says which do. A trial whose loss is not finite is given up"
+)
 _WITHOUT_DROPOUT = "PEFT adapts the experts of this model as whole parameters, which it refuses with dropout"
 # Rows about where adapters go: all linear layers rather than attention alone.
 _TARGET_EVIDENCE = ("biderman2024lora-005", "tinker2026cookbook-006", "peft2026docs-013")
@@ -66,7 +72,7 @@ def reasons_for(
         _forecast(one.forecast, task),
         *_hyperparameters(one),
         *_training(proposal, fit, device),
-        *_caution(proposal, digest.standings[proposal.method.slug]),
+        *_caution(proposal, fit, digest.standings[proposal.method.slug]),
     )
 
 
@@ -187,6 +193,7 @@ def _hyperparameters(one: Scored) -> Iterator[Reason]:
     for name, setting in proposal.settings.items():
         if name in demanded:
             continue
+        evidence, figures = setting.cited_at(proposal.model.params)
         if name == "learning_rate" and _is_capped(proposal):
             yield Reason(
                 choice=name, text=f"{values[name]:g}: above 13B parameters QLoRA's authors halve the rate",
@@ -195,10 +202,10 @@ def _hyperparameters(one: Scored) -> Iterator[Reason]:
         elif name == "num_epochs" and one.epochs_left_out:
             advised = _setting(name, int(values[name]) + one.epochs_left_out, setting)
             text = f"{values[name]}: as many as the time allows of {advised}"
-            yield Reason(choice=name, text=text, evidence=setting.evidence, figures=setting.figures)
+            yield Reason(choice=name, text=text, evidence=evidence, figures=figures)
         else:
             text = _setting(name, values[name], setting, rank=float(values.get("r", 1)))
-            yield Reason(choice=name, text=text, evidence=setting.evidence, figures=setting.figures)
+            yield Reason(choice=name, text=text, evidence=evidence, figures=figures)
     for dimension in proposal.method.dimensions:
         if dimension.name == "target_modules":
             yield _placement(proposal)
@@ -268,11 +275,13 @@ def _saved(proposal: Proposal, fit: Fit, device: Device) -> str:
     return ", which leaves room for more examples at once" if fit.micro_batch_size > 1 else ", which saves memory"
 
 
-def _caution(proposal: Proposal, standing: Standing) -> Iterator[Reason]:
+def _caution(proposal: Proposal, fit: Fit, standing: Standing) -> Iterator[Reason]:
     full = next((tally for tally in standing.tallies if tally.rival == "full"), None)
     if full is not None and full.worse > full.better:
         text = "more published comparisons on this task favour full fine-tuning; --method full shows what that needs"
         yield Reason(choice="caution", text=text, evidence=full.contrary or full.evidence)
+    if fit.precision == "fp16" and proposal.model.architecture == "decoder-only":
+        yield Reason(choice="caution", text=_OVERFLOW)
     for trait in proposal.model.traits:
         yield Reason(choice="caution", text=TRAIT_NOTES[trait])
 

@@ -1,9 +1,12 @@
 """Ranked feasible candidates with the reasons for them: what `recommend` prints and `tune` reads."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from advisor import records
 from advisor.candidates import Candidate, Hyperparameters
+from advisor.errors import DataError
 from advisor.evidence.forecast import Forecast
 from advisor.feasibility import Estimate
 from advisor.spec import Architecture, Budget, Precision, Quantization
@@ -159,3 +162,17 @@ class Recommendation:
         if self.schema_version not in READABLE_VERSIONS:
             expected = f"schema_version {self.schema_version} is not {SCHEMA_VERSION}"
             raise ValueError(f"{expected}; make the file anew with `recommend --json`")
+
+
+def read_recommendation(path: Path) -> Recommendation:
+    """Read a recommendation that the user named.
+
+    Raises:
+        DataError: The file is missing or no recommendation; where it is no JSON, what to give is said.
+    """
+    try:
+        return records.read(Recommendation, path)
+    except DataError as error:
+        if "not valid JSON" not in str(error):
+            raise
+        raise DataError(f"{error}; give the file that `recommend --output` wrote") from error

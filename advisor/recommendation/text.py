@@ -10,13 +10,14 @@ from advisor.catalog.tasks import Task, find_task
 from advisor.durations import rough_duration
 from advisor.evidence.local import is_local
 from advisor.evidence.papers import Paper, read_papers
-from advisor.evidence.rows import EvidenceRow, find_rows
+from advisor.evidence.rows import CAVEAT_NOTES, EvidenceRow, find_rows
 from advisor.feasibility.fit import device_of
 from advisor.recommendation.reasons import in_a_sentence
 from advisor.recommendation.records import CardChange, RankedCandidate, Reason, Recommendation, RejectedCandidate, Role
 from advisor.spec import GIB
 
-_LABELS = {
+# What choices are called for people; also in the report of a study.
+CHOICE_TITLES = {
     "base_model": "base model", "learning_rate": "learning rate", "r": "rank", "lora_alpha": "alpha",
     "lora_dropout": "dropout",
     "num_virtual_tokens": "virtual tokens", "num_epochs": "epochs", "target_modules": "target modules",
@@ -82,9 +83,11 @@ def _first(line: RankedCandidate, papers: Mapping[str, Paper], width: int) -> It
     yield from _wrapped(", ".join((*_batch(line), *_memory(line))), width, "   ")
     yield ""
     yield "   Why"
-    for reason in line.reasons:
-        if not _is_said_above(reason, line):
-            yield from _reason(reason, papers, width)
+    told = [reason for reason in line.reasons if not _is_said_above(reason, line)]
+    published = (id_ for reason in told for id_ in reason.evidence if not is_local(id_))
+    rows = {row.id: row for row in find_rows(published)}
+    for reason in told:
+        yield from _reason(reason, rows, papers, width)
 
 
 def _is_said_above(reason: Reason, line: RankedCandidate) -> bool:
@@ -122,24 +125,24 @@ def _duration(line: RankedCandidate) -> str:
     return f", about {rough_duration(line.training_time_s)} in all" if line.training_time_s is not None else ""
 
 
-def _reason(reason: Reason, papers: Mapping[str, Paper], width: int) -> list[str]:
-    figures = _figures(reason)
+def _reason(reason: Reason, rows: Mapping[str, EvidenceRow], papers: Mapping[str, Paper], width: int) -> list[str]:
+    figures = _figures(reason, rows)
     cited = ", ".join(
-        _cited(id_, papers) if reason.choice in _MAIN else f"{id_}: {figures[id_]}" if id_ in figures else id_
+        _cited(id_, rows, papers) if reason.choice in _MAIN else f"{id_}: {figures[id_]}" if id_ in figures else id_
         for id_ in reason.evidence
     )
     text = f"{reason.text} [{cited}]" if cited else reason.text
     if reason.contrary:
         text += f"; against it: {', '.join(reason.contrary)}"
-    label = _LABELS.get(reason.choice, reason.choice)
+    label = CHOICE_TITLES.get(reason.choice, reason.choice)
     first = f"   {label:<{_LABEL_WIDTH}}"
     return _lines(text, width, first, " " * len(first)) or [first]
 
 
-def _figures(reason: Reason) -> dict[str, str]:
+def _figures(reason: Reason, rows: Mapping[str, EvidenceRow]) -> dict[str, str]:
     """Return the number that each cited row gives, with what it takes to read it: the rank, the factor, the model."""
-    rows = find_rows(reason.evidence) if reason.figures else ()
-    return {row.id: _as_told(reason.choice, row, figure) for row, figure in zip(rows, reason.figures, strict=False)}
+    told = zip(reason.evidence, reason.figures, strict=False)
+    return {id_: _as_told(reason.choice, rows[id_], figure) for id_, figure in told}
 
 
 def _as_told(choice: str, row: EvidenceRow, figure: float) -> str:
@@ -156,10 +159,11 @@ def _as_told(choice: str, row: EvidenceRow, figure: float) -> str:
     return f"{figure:g}"
 
 
-def _cited(id_: str, papers: Mapping[str, Paper]) -> str:
+def _cited(id_: str, rows: Mapping[str, EvidenceRow], papers: Mapping[str, Paper]) -> str:
     if is_local(id_):
         return f"{id_} (own result)"
-    return f"{id_} ({papers[id_.rsplit('-', 1)[0]].short})"
+    row = rows[id_]
+    return f"{id_} ({'; '.join((papers[row.paper].short, *(CAVEAT_NOTES[one] for one in row.caveats)))})"
 
 
 def _next(task: Task, line: RankedCandidate, saved_as: str | None, width: int) -> Iterator[str]:

@@ -30,7 +30,9 @@ def history_figure(run: RunFolder, metric: str) -> Figure | None:
     if not valued:
         return None
     winner = _best(run)
-    figure = go.Figure(layout=_layout("trial", metric))
+    figure = go.Figure(layout=layout("trial", metric))
+    if trials[-1].number < 10:
+        figure.update_xaxes(dtick=1)  # or half trials are marked, rounded to whole numbers
     complete = [trial for trial in valued if trial.state == "complete"]
     if complete:
         best = [max(other.value or 0.0 for other in complete[: i + 1]) for i in range(len(complete))]
@@ -49,14 +51,14 @@ def history_figure(run: RunFolder, metric: str) -> Figure | None:
         drawn = [trial for trial in trials if _group(trial, winner) == name]
         if drawn:
             _add_trials(figure, drawn, name, marker)
-    return _plain(figure)
+    return plain_figure(figure)
 
 
 def curves_figure(run: RunFolder, metric: str) -> Figure | None:
     """Return the validation metric against optimizer steps, one line a trial; None when nothing was reported."""
     best = _best(run)
     recommended = run.contender("recommendation")
-    figure = go.Figure(layout=_layout("optimizer step", metric))
+    figure = go.Figure(layout=layout("optimizer step", metric))
     seen: set[str] = set()
     # The two lines that matter are drawn last, on top of the others.
     for trial in sorted(run.trials, key=lambda t: (t.number == best, t.number)):
@@ -74,14 +76,14 @@ def curves_figure(run: RunFolder, metric: str) -> Figure | None:
             showlegend=role not in seen, legendrank=1 if width > 2 else 2, mode="lines+markers",
             line={"color": colour, "width": width, "dash": DASHES[trial.state]},
             marker={"size": 4 + width, "color": colour},
-            text=[_hover(trial, f"step {step}: {number(value)}") for step, value in points],
+            text=[hover(trial, f"step {step}: {number(value)}") for step, value in points],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
         seen.add(role)
     steps = sorted({report.step for trial in run.trials for report in trial.reports})
     if len(steps) <= 10:
         figure.update_xaxes(tickvals=steps)
-    return _plain(figure) if seen else None
+    return plain_figure(figure) if seen else None
 
 
 def trade_off_figure(run: RunFolder, metric: str, cost: Objective) -> Figure | None:
@@ -91,7 +93,7 @@ def trade_off_figure(run: RunFolder, metric: str, cost: Objective) -> Figure | N
         return None
     unit, scale = _unit(cost, found)
     winner = run.result.best_trial
-    figure = go.Figure(layout=_layout(f"{'memory' if cost == 'memory' else 'time per example'} ({unit})", metric))
+    figure = go.Figure(layout=layout(f"{'memory' if cost == 'memory' else 'time per example'} ({unit})", metric))
     figure.update_xaxes(tickformat=None)
     markers = {
         "delivered": {"symbol": "star", "size": 15, "color": "var(--accent)"},
@@ -114,7 +116,7 @@ def trade_off_figure(run: RunFolder, metric: str, cost: Objective) -> Figure | N
                 mode="markers", marker=marker, text=[_trade_off_hover(run, one) for one in drawn],
                 hovertemplate="%{text}<extra></extra>", cliponaxis=False,
             )  # fmt: skip
-    return _plain(figure)
+    return plain_figure(figure)
 
 
 def _cost(of: TradeOff, cost: Objective) -> float:
@@ -140,7 +142,7 @@ def _part(of: TradeOff, found: TradeOffs, winner: int) -> str:
 def _trade_off_hover(run: RunFolder, of: TradeOff) -> str:
     said = f"{number(of.quality)}, {gib(of.memory_bytes)}, {short_duration(of.latency_s)} per example"
     trial = run.trial(of.trial)
-    return plotly_text(f"trial {of.trial}, {said}") if trial is None else _hover(trial, said)
+    return plotly_text(f"trial {of.trial}, {said}") if trial is None else hover(trial, said)
 
 
 def _add_trials(figure: go.Figure, trials: list[TrialRecord], name: str, marker: dict[str, Any]) -> None:
@@ -152,7 +154,7 @@ def _add_trials(figure: go.Figure, trials: list[TrialRecord], name: str, marker:
             figure.add_scatter(
                 x=[t.number for t in drawn], y=[t.value if axis == "y" else 0.02 for t in drawn], yaxis=axis,
                 name=name, legendgroup=name, showlegend=axis == "y" or not with_value, mode="markers", marker=marker,
-                text=[_hover(t, f"{t.state}: {number(t.value)}") for t in drawn],
+                text=[hover(t, f"{t.state}: {number(t.value)}") for t in drawn],
                 hovertemplate="%{text}<extra></extra>", cliponaxis=False,
             )  # fmt: skip
 
@@ -170,7 +172,8 @@ def _group(trial: TrialRecord, winner: int | None) -> str:
     return trial.state
 
 
-def _hover(trial: TrialRecord, said: str) -> str:
+def hover(trial: TrialRecord, said: str) -> str:
+    """Return what is shown of a trial under the pointer, with what is said of it on the first line."""
     lines = [f"trial {trial.number}, {said}", trial.candidate.method]
     lines += textwrap.wrap(settings(trial.candidate.hyperparameters), 60)[:6]
     if trial.failure is not None:
@@ -183,7 +186,14 @@ def plotly_text(text: str) -> str:
     return escape(visible(text).replace("\n", " "), quote=False)
 
 
-def _layout(x_title: str, metric: str) -> dict[str, Any]:
+def layout(x_title: str, metric: str, *, height: int = HEIGHT) -> dict[str, Any]:
+    """Return the layout that all charts share.
+
+    Args:
+        x_title: What the horizontal axis is.
+        metric: Name of the metric on the vertical one.
+        height: In pixels.
+    """
     axis = {
         "gridcolor": "var(--grid)", "linecolor": "var(--line)", "zeroline": False, "automargin": True,
         "tickcolor": "var(--line)", "ticks": "outside", "ticklen": 4,
@@ -191,12 +201,12 @@ def _layout(x_title: str, metric: str) -> dict[str, Any]:
     return {
         "template": "none",
         "autosize": True,
-        "height": HEIGHT,
+        "height": height,
         "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "var(--ink)"},
-        "xaxis": {**axis, "title": {"text": x_title, "standoff": 8}, "tickformat": "d", "showgrid": False},
+        "xaxis": {**axis, "title": {"text": plotly_text(x_title), "standoff": 8}, "tickformat": "d", "showgrid": False},
         "yaxis": {**axis, "title": {"text": f"{plotly_text(metric_title(metric))} (validation)", "standoff": 10}},
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
@@ -211,6 +221,7 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _plain(figure: go.Figure) -> Figure:
+def plain_figure(figure: go.Figure) -> Figure:
+    """Return a figure as JSON without Plotly's own template."""
     plain: Figure = figure.to_plotly_json()
     return {"data": plain["data"], "layout": {k: v for k, v in plain["layout"].items() if k != "template"}}

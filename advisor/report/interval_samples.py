@@ -12,9 +12,10 @@ import numpy as np
 
 from advisor.catalog.tasks import Metric, Task
 from advisor.errors import AdvisorError
+from advisor.metrics.areas import AREAS, Areas
+from advisor.metrics.class_scores import SCORE_METRICS, top_k_statistics
 from advisor.metrics.retrieval import QueryRanks, ranking_statistics
 from advisor.metrics.statistics import Numbers, Resampled
-from advisor.report.areas import SCORE_METRICS, score_statistics
 from advisor.result import TuningResult
 from advisor.trial import Prediction
 
@@ -74,6 +75,29 @@ def label_names_of(task: Task, result: TuningResult, made: Mapping[str, Made]) -
     if task.form == "multi-label":
         occurring = {label for text in texts for label in _listed(text, strict=False)}
     return (*known, *sorted({*occurring} - {*known}))
+
+
+def score_statistics(metric: Metric, items: Sequence[Prediction], label_names: Sequence[str]) -> Resampled:
+    """Return what takes a metric of scores on resamples.
+
+    Args:
+        metric: Of `SCORE_METRICS`.
+        items: Predictions of a classifier, with their scores.
+        label_names: Classes in the order of their ids; an expected label may be none of them.
+
+    Raises:
+        ValueError: A prediction has no scores or not one of each class, or no expected label is a class.
+    """
+    number = {label: position for position, label in enumerate(label_names)}
+    kept = [item.scores for item in items if item.scores is not None]
+    expected = [number.get(item.expected, -1) for item in items]
+    n_columns = 1 if len(label_names) == 2 else len(label_names)
+    if len(kept) < len(items) or max(expected, default=-1) < 0 or {*map(len, kept)} != {n_columns}:
+        raise ValueError("predictions lack scores, or are of other classes")
+    classes, scores = np.array(expected, dtype=np.intp), np.array(kept)
+    if metric in AREAS:
+        return Areas(metric=metric, classes=classes, scores=scores)
+    return top_k_statistics(classes, scores, 5)
 
 
 def _statistics(task: Task, metric: Metric, items: Sequence[Prediction], labels: Sequence[str]) -> Resampled | None:

@@ -11,24 +11,19 @@ were no others), and differences of contenders, whose intervals are paired (`res
 
 import math
 import random
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
-
-import numpy as np
 
 from advisor.catalog.tasks import TASKS, Metric, Task
-from advisor.metrics.bootstrap import Interval, resamples
+from advisor.metrics.areas import AREAS
+from advisor.metrics.bootstrap import Interval, intervals_together
 from advisor.metrics.registry import METRICS, find_metric
 from advisor.metrics.statistics import Resampled
-from advisor.report.areas import AREAS
 from advisor.report.formatting import listed, metric_title
 from advisor.report.interval_samples import Made, label_names_of, sample_of
 from advisor.report.run_folder import RunFolder, seed_name
 from advisor.result import Contender, TuningResult
 
-KeyT = TypeVar("KeyT", bound=Hashable)
-LEVEL = 0.95
 N_RESAMPLES = 1000
 # Work that is spent on the primary metric, on those others that cost little, and on the rest: seconds of one core of a
 # server CPU, by the rough costs below, so that the same records give the same report on every machine.
@@ -84,32 +79,6 @@ def metric_intervals(run: RunFolder) -> Intervals | None:
             used |= dict.fromkeys(metrics, n_used)
             found |= _intervals(task, result, metrics, _sampled(made, n_used, result.seed))
     return Intervals(found=found, note=_note(result, found, used, n_examples))
-
-
-def intervals_together(samples: Mapping[KeyT, Resampled], *, seed: int, n_resamples: int) -> dict[KeyT, Interval]:
-    """Return what `interval_of` returns for each of several metrics of the same examples.
-
-    Args:
-        samples: All of the same number of examples.
-        seed: Of the draws.
-        n_resamples: How many.
-    """
-    if not samples:
-        return {}
-    n_examples = next(iter(samples.values())).n_examples
-    whole = np.ones((1, n_examples))
-    blocks = [
-        {key: sample.on(counts) for key, sample in samples.items()}
-        for counts in resamples(n_examples, n_resamples, np.random.default_rng(seed))
-    ]
-    found = {}
-    for key, sample in samples.items():
-        values = np.concatenate([block[key] for block in blocks])
-        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        found[key] = Interval(
-            value=float(sample.on(whole)[0]), low=float(low), high=float(high), level=LEVEL, n_resamples=n_resamples
-        )
-    return found
 
 
 def _predictions(run: RunFolder, row: Contender) -> Made:

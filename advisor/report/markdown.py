@@ -4,8 +4,10 @@ Text from outside is escaped so that it can become neither markup, nor a link, n
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
+from advisor.report.cost import Cost
 from advisor.report.data_section import DataSection, ShownFinding
 from advisor.report.examples import Example, Examples
 from advisor.report.formatting import NONE, visible
@@ -20,9 +22,27 @@ _ACTIVE = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 _STARTS_BLOCK = re.compile(r"^([-+](?= |$)|[-=](?=[-= ]*$)|\d+(?=[.)]( |$)))")
 
 
-def render_markdown(page: Page) -> str:
-    """Return the report as Markdown (CommonMark with tables)."""
-    blocks = [block for part in _parts(page) for block in part]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A drawing that stands in a file beside the page.
+
+    Attributes:
+        path: As seen from the page.
+        alt: What it shows.
+    """
+
+    path: str
+    alt: str
+
+
+def render_markdown(page: Page, images: Mapping[str, Image] | None = None) -> str:
+    """Return the report as Markdown (CommonMark with tables).
+
+    Args:
+        page: What it says.
+        images: Drawings by what they show: "differences", "memory", or the name of a chart of the page.
+    """
+    blocks = [block for part in _parts(page, images or {}) for block in part]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -88,7 +108,7 @@ def _bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def _parts(page: Page) -> Iterator[list[str]]:
+def _parts(page: Page, images: Mapping[str, Image]) -> Iterator[list[str]]:
     yield [
         f"# {escaped(page.verdict.headline)}",
         f"*{escaped(page.task)}*",
@@ -96,21 +116,30 @@ def _parts(page: Page) -> Iterator[list[str]]:
         escaped(page.verdict.advice),
         escaped(page.stamp),
     ]
-    yield _result(page)
+    yield ["## What to run now", escaped(page.next.text), code_block(page.next.command, "sh")] if page.next else []
+    yield _result(page, images)
     yield _trade_offs(page.trade_offs)
     yield ["## What was asked", fact_list(page.asked)]
     yield _data(page.data)
     yield ["## What was recommended, and why", *_recommended(page.recommended)]
-    yield ["## Memory", *_memory(page.memory)]
-    yield _tried(page)
+    yield ["## Memory", *_memory(page.memory, images)]
+    yield _tried(page, images)
+    yield _importance(page)
+    yield _cost(page.cost)
     yield _examples(page.examples)
     yield ["## Reload check", escaped(page.reload_check)] if page.reload_check else []
     yield ["## What this run does not show", _bullets(escaped(limit) for limit in page.limits)]
     yield _again(page)
 
 
-def _result(page: Page) -> list[str]:
+def _image(images: Mapping[str, Image], name: str) -> list[str]:
+    """Return a drawing as a block, nothing where there is none."""
+    return [f"![{escaped(images[name].alt)}](<{images[name].path}>)"] if name in images else []
+
+
+def _result(page: Page, images: Mapping[str, Image]) -> list[str]:
     blocks = ["## Result on the test split", markdown_table(page.comparison)] if page.comparison else []
+    blocks += _image(images, "differences")
     blocks += [fact_list(page.baselines)] if page.baselines else []
     blocks += [escaped(page.interval_note)] if page.interval_note else []
     blocks += [markdown_table(page.metrics)] if page.metrics else []
@@ -169,21 +198,34 @@ def _notes(citation: Citation) -> list[tuple[str, str]]:
     return [("seen", citation.seen), ("with", citation.setting), ("caution", citation.caveats)]
 
 
-def _memory(memory: Memory) -> list[str]:
+def _memory(memory: Memory, images: Mapping[str, Image]) -> list[str]:
     blocks = [escaped(note) for note in memory.notes]
     if memory.budget is not None:
         blocks.append(f"Budget: {escaped(memory.budget)}.")
+    blocks += _image(images, "memory")
     return blocks + ([markdown_table(memory.table)] if memory.table else [])
 
 
-def _tried(page: Page) -> list[str]:
+def _tried(page: Page, images: Mapping[str, Image]) -> list[str]:
     blocks = ["## What was tried", escaped(page.tried)]
     blocks += [escaped(page.finals)] if page.finals else []
     blocks += [markdown_table(table) for table in (page.finalists, page.trials) if table]
     for chart in page.charts:
-        if chart.table:
-            blocks += [f"### {escaped(chart.title)}", markdown_table(chart.table)]
+        shown = _image(images, chart.name) + ([markdown_table(chart.table)] if chart.table else [])
+        blocks += [f"### {escaped(chart.title)}", *shown] if shown else []
     return blocks + ([f"### {escaped(page.best_title)}", fact_list(page.best)] if page.best else [])
+
+
+def _importance(page: Page) -> list[str]:
+    part = page.importance
+    if part is None:
+        return []
+    table = [markdown_table(part.table)] if part.table else []
+    return ["## What decided", escaped(part.summary), *table, *map(escaped, part.notes)]
+
+
+def _cost(cost: Cost | None) -> list[str]:
+    return ["## What it cost", markdown_table(cost.table), *map(escaped, cost.notes)] if cost else []
 
 
 def _examples(examples: Examples | None) -> list[str]:

@@ -1,10 +1,11 @@
 """Everything the report says, in its order, as plain values; `html_page` and `markdown` only lay it out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.catalog.tasks import TASKS
 from advisor.recommendation import Confidence
-from advisor.report.charts import Figure, curves_figure, history_figure, trade_off_figure
+from advisor.recommendation.text import CHOICE_TITLES
+from advisor.report.cost import Cost, cost_part
 from advisor.report.data_section import DataSection, data_section
 from advisor.report.examples import Examples, choose_examples
 from advisor.report.formatting import NONE, duration, gib, listed, method_title, metric_title, moment, number, plural
@@ -12,8 +13,10 @@ from advisor.report.intervals import metric_intervals
 from advisor.report.limits import limits
 from advisor.report.loading import loading_code
 from advisor.report.memory import Memory, compare_memory
+from advisor.report.page_charts import Chart, importance_chart, search_charts, trade_off_charts
 from advisor.report.reasons import CitedReason, cite_reasons
 from advisor.report.run_folder import RunFolder
+from advisor.report.search_section import ImportancePart, importance_part
 from advisor.report.seeds import adapter_note, finalists_table, finals_sentence, interval_note, split_table
 from advisor.report.tables import (
     Fact,
@@ -21,7 +24,6 @@ from advisor.report.tables import (
     baseline_notes,
     comparison_table,
     configuration,
-    curves_table,
     metrics_table,
     ranked_table,
     rejected_table,
@@ -31,7 +33,6 @@ from advisor.report.trade_offs import TradeOffsPart, trade_offs_part
 from advisor.report.verdict import Verdict, best_so_far, judge
 from advisor.result import Difference, Plan, TuningResult
 from advisor.spec import Budget
-from advisor.trial import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,11 @@ class Recommended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
-    """A figure with its heading, a sentence for those who cannot see it, and the numbers behind it."""
+class Next:
+    """What to run now: a command, and what is to be known before."""
 
-    name: str
-    title: str
-    description: str
-    figure: Figure
-    table: Table | None = None
+    text: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +62,7 @@ class Page:
     task: str
     verdict: Verdict
     stamp: str
+    next: Next | None
     comparison: Table | None
     baselines: tuple[Fact, ...]
     metrics: Table | None
@@ -84,6 +83,9 @@ class Page:
     finalists: Table | None
     charts: tuple[Chart, ...]
     trials: Table
+    importance: ImportancePart | None
+    importance_chart: Chart | None
+    cost: Cost | None
     best_title: str
     best: tuple[Fact, ...]
     examples: Examples | None
@@ -101,10 +103,13 @@ def build_page(run: RunFolder) -> Page:
     trade_offs = trade_offs_part(run)
     intervals = metric_intervals(run)
     kept = intervals if intervals and intervals.found else None
+    importance = importance_part(run)
+    verdict = judge(run)
     return Page(
         task=task_title(run),
-        verdict=judge(run),
+        verdict=verdict,
         stamp=_stamp(run),
+        next=next_step(run, verdict),
         comparison=comparison_table(result, kept) if result else None,
         baselines=baseline_notes(result) if result else (),
         metrics=metrics_table(result, kept) if result and kept else None,
@@ -115,7 +120,7 @@ def build_page(run: RunFolder) -> Page:
         adapter_note=adapter_note(result) if result else None,
         loading=loading_code(run),
         trade_offs=trade_offs,
-        trade_off_charts=_trade_off_charts(run, metric, trade_offs.costs if trade_offs else ()),
+        trade_off_charts=trade_off_charts(run, metric, trade_offs.costs if trade_offs else ()),
         asked=_asked(run, metric),
         data=data_section(run),
         recommended=_recommended(run),
@@ -123,8 +128,11 @@ def build_page(run: RunFolder) -> Page:
         tried=_tried(run),
         finals=finals_sentence(result.finals) if result else None,
         finalists=finalists_table(run),
-        charts=_charts(run, metric),
+        charts=search_charts(run, metric),
         trials=trials_table(run, metric),
+        importance=importance,
+        importance_chart=importance_chart(importance),
+        cost=cost_part(run),
         best_title=f"Configuration of trial {best.number}, the best{'' if result else ' so far'}" if best else "",
         best=configuration(best.candidate) if best else (),
         examples=choose_examples(run),
@@ -147,6 +155,22 @@ def task_title(run: RunFolder) -> str:
     """Return the task's name for people, its slug where the catalogue does not know it."""
     slug = run.result.task if run.result else run.recommendation.task
     return TASKS[slug].title if slug in TASKS else slug
+
+
+def next_step(run: RunFolder, verdict: Verdict) -> Next | None:
+    """Return how to predict with what was trained, None where there is nothing that can be used."""
+    result = run.result
+    if result is None or not result.reload_check.passed:
+        return None
+    task = TASKS.get(result.task)
+    code = " --codebase code.jsonl" if task is not None and task.form == "retrieval" else ""
+    where = "Run from the folder of this report; new.jsonl is a file of new rows."
+    return Next(
+        text=f"To see for yourself what it answers: {where[0].lower()}{where[1:]}"
+        if verdict.kind == "problem"
+        else where,
+        command=f"peft-advisor predict . --input new.jsonl{code} --output predictions.jsonl",
+    )
 
 
 def _stamp(run: RunFolder) -> str:
@@ -206,7 +230,10 @@ def _recommended(run: RunFolder) -> Recommended | None:
         ),
         confidence=first.confidence,
         configuration=configuration(first.candidate),
-        reasons=cite_reasons(first.reasons),
+        reasons=tuple(
+            replace(reason, choice=CHOICE_TITLES.get(reason.choice, reason.choice))
+            for reason in cite_reasons(first.reasons)
+        ),
         runners_up=ranked_table(run.recommendation),
         rejected=rejected_table(run.recommendation),
     )
@@ -242,52 +269,6 @@ def _packed(result: TuningResult) -> str:
         return ""
     reason = result.packing.reason
     return f" {reason[0].upper()}{reason[1:]}."
-
-
-def _trade_off_charts(run: RunFolder, metric: str, costs: tuple[Objective, ...]) -> tuple[Chart, ...]:
-    names = {"memory": "memory", "latency": "time per example"}
-    return tuple(
-        Chart(
-            name=f"trade-off-{cost}",
-            title=f"{metric_title(metric)} against {names[cost]}",
-            description=f"{metric_title(metric)} on the validation split of every trial that was measured, against the "
-            f"{names[cost]} of prediction; those that no other beats are filled, and the table has their numbers.",
-            figure=figure,
-        )
-        for cost in costs
-        if (figure := trade_off_figure(run, metric, cost)) is not None
-    )
-
-
-def _charts(run: RunFolder, metric: str) -> tuple[Chart, ...]:
-    charts = []
-    best = best_so_far(run.trials)
-    history = history_figure(run, metric)
-    title = metric_title(metric)
-    if history is not None:
-        ending = f"; the highest is {number(best.value)}, trial {best.number}" if best else ""
-        charts.append(
-            Chart(
-                name="history",
-                title="Search history",
-                description=f"{title} on the validation split of each of {plural(len(run.trials), 'trial')}{ending}. "
-                "Numbers are in the table of trials.",
-                figure=history,
-            )
-        )
-    curves = curves_figure(run, metric)
-    if curves is not None:
-        charts.append(
-            Chart(
-                name="curves",
-                title="Learning curves",
-                description=f"{title} on the validation split against optimizer steps, one line a trial; pruned "
-                "trials dashed, failed ones dotted.",
-                figure=curves,
-                table=curves_table(run.trials, metric),
-            )
-        )
-    return tuple(charts)
 
 
 def _reload_check(result: TuningResult) -> str:

@@ -11,12 +11,15 @@ from advisor import records
 from advisor.data.findings import FILE_NAME as DATA_REPORT
 from advisor.data.findings import DataReport
 from advisor.errors import DataError
+from advisor.importance import FILE_NAME as IMPORTANCE
+from advisor.importance import Importance
 from advisor.recommendation import Recommendation
 from advisor.result import Contender, TuningResult
-from advisor.trial import Prediction, TrialRecord
+from advisor.trial import Prediction, RungReport, TrialRecord
 from advisor.trials_file import FILE_NAME as TRIALS
 from advisor.trials_file import read_records
 
+FINALS = "finals.jsonl"  # written by `advisor.tuning.final_runs`
 T = TypeVar("T")
 
 
@@ -31,6 +34,8 @@ class RunFolder:
         predictions: All predictions on the test split by contender, see `predictions_name`; may be empty.
         seed_predictions: The same of trained contenders by trial and seed, see `seed_name`.
         data_report: What was found in the data when the study began, None in folders of earlier versions.
+        importance: Which choices decided quality, None where it was not computed.
+        final_reports: What the finalists reported, a tuple for each training with another seed.
     """
 
     recommendation: Recommendation
@@ -39,6 +44,8 @@ class RunFolder:
     predictions: Mapping[str, tuple[Prediction, ...]]
     seed_predictions: Mapping[str, tuple[Prediction, ...]] = field(default_factory=dict)
     data_report: DataReport | None = None
+    importance: Importance | None = None
+    final_reports: tuple[tuple[RungReport, ...], ...] = ()
 
     def contender(self, name: str) -> Contender | None:
         """Return a row of the final comparison by name, None when there is none."""
@@ -88,7 +95,28 @@ def read_run_folder(folder: Path) -> RunFolder:
             path.stem: read_lines(Prediction, path) for path in sorted((folder / "predictions/seeds").glob("*.jsonl"))
         },
         data_report=records.read(DataReport, data_report) if data_report.is_file() else None,
+        importance=_importance(folder / IMPORTANCE),
+        final_reports=_final_reports(folder / FINALS),
     )
+
+
+def _importance(path: Path) -> Importance | None:
+    """Return what is kept; it is made from other records, so that one that cannot be read is as good as none."""
+    try:
+        return records.read(Importance, path) if path.is_file() else None
+    except DataError:
+        return None
+
+
+def _final_reports(path: Path) -> tuple[tuple[RungReport, ...], ...]:
+    """Return the reports in the lines of finals.jsonl; a line that is none is left out, as a cut one at the end."""
+    if not path.is_file():
+        return ()
+    found = []
+    for line in path.read_bytes().split(b"\n"):
+        with suppress(ValueError, KeyError, TypeError, DataError):
+            found.append(tuple(records.from_plain(RungReport, plain) for plain in json.loads(line)["reports"]))
+    return tuple(found)
 
 
 def read_lines(cls: type[T], path: Path) -> tuple[T, ...]:

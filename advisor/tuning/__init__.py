@@ -8,16 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from advisor.data.splitting import Repetition
 from advisor.recommendation import Recommendation
 from advisor.result import TuningResult
-from advisor.spec import QuantizationChoice
+from advisor.spec import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS, QuantizationChoice, Repetition
 from advisor.trial import OBJECTIVES, Objective
 from advisor.tuning.data import read_data
-from advisor.tuning.folder import check_ours, check_writable, default_folder
+from advisor.tuning.folder import check_free, check_ours, check_writable, default_folder
 from advisor.tuning.planning import rung_steps
 from advisor.tuning.programs import task_as_measured
-from advisor.tuning.request import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS, TuningRequest
+from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import find_starting_point
 from advisor.tuning.study_run import StudyRun
 
@@ -52,6 +51,7 @@ def tune(
     group_by: str | None = None,
     full_baseline: bool = True,
     allow_execution: bool = False,
+    track: Sequence[str] = (),
 ) -> TuningResult:
     """Search around a recommendation with short trials on your data, and keep the best adapter.
 
@@ -89,6 +89,8 @@ def tune(
         full_baseline: Train all weights too, as a baseline, where memory and time have room for it.
         allow_execution: Run the programs that models write, in a sandbox, with the tests of the data; pass@1 decides
             then. `advisor.execution.protection()` says what the sandbox does not protect this machine from.
+        track: Trackers that are told of everything: "mlflow", "tensorboard", "wandb", "trackio". Each needs its package
+            and keeps what it is told in the run folder, unless its own environment variables say otherwise.
 
     Returns:
         What stands in `result.json` of the run folder.
@@ -124,6 +126,7 @@ def tune(
         group_by=group_by,
         full_baseline=full_baseline,
         allow_execution=allow_execution,
+        track=tuple(track),
     )
     return prepare(request).finish()
 
@@ -148,6 +151,7 @@ def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -
     )
     check_writable(folder)
     check_ours(folder)
+    check_free(folder)
     data = read_data(request, start.task)
     task, lines = task_as_measured(start.task, data.files, allow_execution=request.allow_execution)
     start, data = replace(start, task=task), data.with_warnings(lines)

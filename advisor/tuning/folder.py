@@ -69,6 +69,17 @@ def check_ours(folder: Path) -> None:
         raise InputError(f"--output: {folder} holds other files ({shown}); name an empty or a new folder")
 
 
+def check_free(folder: Path) -> None:
+    """Find out at once whether another `tune` is at work in the folder, not when the base model is loaded.
+
+    Raises:
+        InputError: One is.
+    """
+    if folder.is_dir():
+        with locked(folder):
+            pass
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and keep other `tune` processes out of it; the lock ends with the process, however it ends.

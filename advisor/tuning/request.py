@@ -8,14 +8,13 @@ from typing import get_args
 from advisor.catalog.tasks import find_task
 from advisor.data.dataset import DataRequest
 from advisor.data.files import SUFFIXES
-from advisor.data.splitting import Repetition, parse_shares
+from advisor.data.splitting import parse_shares
 from advisor.errors import InputError
 from advisor.recommendation import Recommendation
-from advisor.spec import QuantizationChoice
+from advisor.spec import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS, QuantizationChoice, Repetition
 from advisor.trial import OBJECTIVES, Objective, Split
+from advisor.tuning.trackers.registry import check_trackers
 
-DEFAULT_TRIALS = 20
-DEFAULT_FINAL_SEEDS = 3
 # A study runs on one device.
 N_DEVICES = 1
 
@@ -54,6 +53,7 @@ class TuningRequest:
         group_by: Column whose equal values belong in one split.
         full_baseline: Whether full fine-tuning is a baseline, where memory and time have room for it.
         allow_execution: Whether programs that models write may be run, in a sandbox, with the tests of the data.
+        track: Trackers that are told of everything, such as "mlflow"; see `advisor.tuning.trackers.registry`.
     """
 
     train: Path | None
@@ -83,6 +83,7 @@ class TuningRequest:
     group_by: str | None = None
     full_baseline: bool = True
     allow_execution: bool = False
+    track: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what does not make sense.
@@ -91,6 +92,7 @@ class TuningRequest:
             InputError: Options exclude each other, are missing or out of range.
             UnknownNameError: No such task.
         """
+        check_trackers(self.track)
         self._check_source()
         self._check_files()
         self._check_objectives()

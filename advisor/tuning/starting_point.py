@@ -7,12 +7,12 @@ that a given recommendation holds are taken as they stand there.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from advisor import records
 from advisor.candidates import Candidate
-from advisor.catalog.methods import resolve_method
+from advisor.catalog.methods import METHODS, resolve_method
 from advisor.catalog.tasks import Task, find_task
 from advisor.errors import InputError
 from advisor.recommendation import RankedCandidate, Recommendation, recommend
+from advisor.recommendation.records import read_recommendation
 from advisor.recommendation.several import WantedBase, recommend_each
 from advisor.search_space import SearchSpace, joint_search_space, search_space, warm_starts
 from advisor.spec import Budget, CodeTask
@@ -58,6 +58,7 @@ def find_starting_point(request: TuningRequest) -> StartingPoint:
         UnknownNameError: No such task, method or base model.
         InfeasibleBudgetError: Nothing fits, or one of several base models does not.
     """
+    request = _with_storages(request)
     names_bases = len(request.base_models) > 1 or bool(request.quantizations)
     if names_bases or (request.recommendation is not None and request.base_models):
         recommendation = _recommendation_for_each(request)
@@ -68,6 +69,32 @@ def find_starting_point(request: TuningRequest) -> StartingPoint:
     return StartingPoint(
         recommendation=recommendation, task=task, space=space, warm_starts=warm_starts(recommendation, space)
     )
+
+
+def _with_storages(request: TuningRequest) -> TuningRequest:
+    """Return the request with the storages that the names of several methods imply, unless the user named some.
+
+    All methods of a study share the base model in memory: beside "qlora" the others are searched on the 4-bit base as
+    well. Beside "lora" itself both storages are.
+
+    Raises:
+        InputError: One of the others does not work on such a base.
+    """
+    resolved = [resolve_method(name) for name in request.methods]
+    implied = [(method, stored) for method, stored in resolved if stored is not None]
+    if len(resolved) < 2 or not implied or request.quantizations or request.recommendation is not None:
+        return request
+    plain = [method for method, stored in resolved if stored is None]
+    stored = tuple(dict.fromkeys(stored for _, stored in implied))
+    for method in plain:
+        if not method.works_quantized:
+            raise InputError(
+                f"--method: {method.slug} does not work on the {stored[0]} base of "
+                f"{next(name for name in request.methods if name not in METHODS)}; name one of the two, or add "
+                f"--quantization none --quantization {stored[0]} to search on both"
+            )
+    twins = any(method in plain for method, _ in implied)
+    return replace(request, quantizations=("none", *stored) if twins else stored)
 
 
 def _recommendation(request: TuningRequest) -> Recommendation:
@@ -103,7 +130,7 @@ def _recommendation_for_each(request: TuningRequest) -> Recommendation:
 
 def _given(request: TuningRequest) -> Recommendation | None:
     given = request.recommendation
-    return records.read(Recommendation, given) if given is not None and not isinstance(given, Recommendation) else given
+    return given if given is None or isinstance(given, Recommendation) else read_recommendation(given)
 
 
 def _asked(request: TuningRequest, task: str, budget: Budget) -> CodeTask:
@@ -119,13 +146,24 @@ def _asked(request: TuningRequest, task: str, budget: Budget) -> CodeTask:
 
 def _restricted(recommendation: Recommendation, methods: tuple[str, ...]) -> Recommendation:
     kept = _of_methods(recommendation.candidates, methods)
-    if not kept:
-        offered = sorted({line.method for line in recommendation.candidates})
-        said = f"the recommendation holds {', '.join(offered)}" if offered else "the recommendation holds no candidate"
-        raise InputError(f"--method: {', '.join(methods) or 'any'} cannot be searched; {said}")
+    lacking = [name for name in methods if not _of_methods(kept, (name,))]
+    if not kept or lacking:
+        raise InputError(_not_held(lacking, recommendation))
     return replace(
         recommendation, candidates=tuple(replace(line, rank=rank) for rank, line in enumerate(kept, start=1))
     )
+
+
+def _not_held(lacking: Sequence[str], recommendation: Recommendation) -> str:
+    offered = sorted({line.method for line in recommendation.candidates})
+    said = f"the recommendation holds {', '.join(offered)}" if offered else "the recommendation holds no candidate"
+    meant = [
+        f"{name} is {method.slug} on a {stored} base"
+        for name, (method, stored) in ((name, resolve_method(name)) for name in lacking)
+        if stored is not None
+    ]
+    explained = f" ({', '.join(meant)})" if meant else ""
+    return f"--method: {', '.join(lacking) or 'any'} cannot be searched; {said}{explained}"
 
 
 def _of_methods(lines: Sequence[RankedCandidate], methods: Sequence[str]) -> tuple[RankedCandidate, ...]:

@@ -23,6 +23,7 @@ from advisor.tuning.probe import CorrectedEstimates, estimator_for, find_probe
 from advisor.tuning.ready_runner import ready_runner
 from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import StartingPoint
+from advisor.tuning.trackers.of_study import tracking_of
 from advisor.tuning.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -69,13 +70,16 @@ class StudyRun:
         """
         from advisor.report import write_report
         from advisor.search import read_records
+        from advisor.search.importance import keep_importance
 
         finished = read_records(self.folder / "trials.jsonl")
         path = self.folder / RESULT
         earlier = records.read(TuningResult, path) if path.is_file() else None
         if earlier and covers(earlier, finished, self.request):
             on_event(AlreadyFinished(folder=self.folder, n_finished=len(finished)))
+            keep_importance(self.folder)
             write_report(self.folder)
+            self._track_finished(earlier)
             self._refuse_unfaithful(earlier)
             return earlier
         on_event(StageStarted(text="loading PyTorch and the base model"))
@@ -92,17 +96,29 @@ class StudyRun:
         plan = self._plan(runner.device)
         on_event(self._announcement(plan, finished, runner.slots))
         known = earlier.contenders if earlier and earlier.device == runner.device else ()
-        with locked(self.folder):
+        with locked(self.folder), tracking_of(self, plan.device) as tracking:
+
+            def told(event: "TuningEvent | SearchEvent") -> None:
+                on_event(event)
+                tracking(event)
+
             try:
                 records.write(self.start.recommendation, self.folder / "recommendation.json")
                 keep_report(self.data, self.start.task, self.start.recommended, self.folder)
-                result = self._run(runner, plan, known, on_event)
+                result = self._run(runner, plan, known, told)
                 self._write(result)
+                tracking.finish(result)
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise AdvisorError(f"{self.folder}: the run broke off ({reason}); run it again to go on") from error
         self._refuse_unfaithful(result)
         return result
+
+    def _track_finished(self, result: TuningResult) -> None:
+        """Tell trackers of a study that was at its end before, where they do not know of it yet."""
+        if self.request.track:
+            with locked(self.folder), tracking_of(self, result.device) as tracking:
+                tracking.finish(result)
 
     def _plan(self, device: str) -> Plan:
         from advisor.search import PRUNER_NAME, SAMPLER_NAME
@@ -365,8 +381,10 @@ class StudyRun:
     def _write(self, result: TuningResult) -> None:
         from advisor.report import write_report
         from advisor.report.model_card import write_model_card
+        from advisor.search.importance import keep_importance
 
         records.write(result, self.folder / RESULT)
+        keep_importance(self.folder)
         write_model_card(self.folder)
         write_report(self.folder)
 

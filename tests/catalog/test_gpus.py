@@ -29,6 +29,27 @@ def test_an_unknown_gpu_names_the_nearest_and_the_way_out():
         find_gpu("RTX 4091")
 
 
+@pytest.mark.parametrize(
+    ("said", "near"),
+    [("RTX 4091", "GeForce RTX 4090, "), ("M2", "Apple M2 Ultra ("), ("H800", "H200 SXM, H100 SXM ("),
+     ("T4x", "Tesla T4 (")],
+)  # fmt: skip
+def test_a_gpu_that_may_be_meant_is_named(said, near):
+    with pytest.raises(UnknownNameError) as caught:
+        find_gpu(said)
+    assert str(caught.value).startswith(f"unknown GPU '{said}'; nearest: {near}")
+
+
+@pytest.mark.parametrize("said", ["RX 7900", "Gaudi 3", "M5", ""])
+def test_a_gpu_that_is_like_none_of_the_catalogue_is_told_what_the_catalogue_has(said):
+    with pytest.raises(UnknownNameError) as caught:
+        find_gpu(said)
+    message = str(caught.value)
+    assert "nearest" not in message
+    assert "NVIDIA Tesla P100 16GB to B200 SXM, AMD Instinct MI210 to Instinct MI300X, Apple M1 to Apple M4" in message
+    assert message.endswith("for any other give its memory in GiB, such as --vram 24)")
+
+
 def test_the_l40s_has_the_figures_of_its_datasheet():
     gpu = find_gpu("L40S")
     assert (gpu.memory_bandwidth_gb_s, gpu.bf16_tflops_dense, gpu.fp32_tflops) == (864, 362, 91.6)

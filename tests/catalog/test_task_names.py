@@ -107,6 +107,24 @@ def test_what_says_too_little_is_refused_with_the_nearest_three(text, said):
     assert message.count(", ") <= 2
 
 
+@pytest.mark.parametrize(
+    "text", ["make the code faster", "make my code run faster", "make methods shorter", "program optimization"]
+)
+def test_changing_code_is_not_taken_for_writing_it(text):
+    with pytest.raises(UnknownNameError, match=r"nearest: .*code-generation"):
+        find_task_by_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [("make unit tests", "unit-test-generation"), ("make docstrings for functions", "code-summarization"),
+     ("make code from a description", "code-generation"), ("make commit messages", "commit-message-generation"),
+     ("write code", "code-generation"), ("make the code secure", "secure-code-generation")],
+)  # fmt: skip
+def test_making_something_new_is_writing_it(text, task):
+    assert understood(text) == task
+
+
 def test_two_tasks_that_fit_equally_well_are_not_chosen_between():
     with pytest.raises(UnknownNameError, match="nearest: ") as caught:
         find_task_by_text("find flaky tests and code smells")

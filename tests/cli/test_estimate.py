@@ -73,6 +73,7 @@ def estimate(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, s
         ("--model llama --set foo", "give NAME=VALUE"),
         ("--model llama --set r=1 --set r=2", "given twice"),
         ("--model llama --set foo=1", "lora has no hyperparameter 'foo'"),
+        ("--model llama --set rank=8", "lora has no hyperparameter 'rank'; nearest: r\n"),
         ("--model llama --set lora_alhpa=1", "nearest: lora_alpha"),
         ("--model llama --set r=-3", "must be from 1 to"),
         ("--model llama --set r=abc", "must be a whole number"),

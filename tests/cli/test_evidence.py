@@ -5,6 +5,7 @@ import json
 import pytest
 
 from advisor.catalog.tasks import TASKS
+from advisor.evidence.capability_text import groups
 from advisor.recommendation import recommend
 from advisor.spec import Budget, CodeTask
 from tests.cli.test_cli import run
@@ -131,3 +132,25 @@ def test_a_table_of_base_models_that_a_reason_names_is_opened(capsys):
     assert code == 0
     assert "ByteDance-Seed/Seed-Coder-8B-Base" in out
     assert "Sources" in out
+
+
+@pytest.mark.parametrize("group", sorted(groups()))
+def test_every_table_of_base_models_can_be_opened_by_its_name(capsys, group):
+    """Some names end in a number, as ids of rows do."""
+    code, out, err = run(capsys, "evidence", group)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{group}: ")
+
+
+def test_a_table_as_json_has_its_figures_and_rows_follow(capsys):
+    code, out, _ = run(capsys, "evidence", "hu2021lora-001", "aixcoder-table-2", "--json")
+    *figures, row = json.loads(out)
+    assert code == 0
+    assert {one["comparable_group"] for one in figures} == {"aixcoder-table-2"}
+    assert row["id"] == "hu2021lora-001"
+
+
+def test_an_unknown_id_beside_a_table_prints_nothing(capsys):
+    code, out, err = run(capsys, "evidence", "evalplus-board", "nobody2020-001")
+    assert (code, out) == (2, "")
+    assert "unknown evidence id 'nobody2020-001'" in err

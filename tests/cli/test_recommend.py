@@ -156,3 +156,18 @@ def test_the_forecast_of_exactly_the_candidate_asked_for_is_in_the_record(capsys
     assert line["forecast"]["low"] < line["forecast"]["mean"] < line["forecast"]["high"]
     assert {"zero-shot", "icl", "full"} == {rival["kind"] for rival in line["rivals"]}
     assert all(isinstance(rival["better"], bool) for rival in line["rivals"])
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("none", {None}), ("4bit", {"4bit"}), ("8bit", {"8bit"})])
+def test_only_the_storage_that_is_asked_for_is_recommended(capsys, asked, expected):
+    _, out, _ = run(capsys, "recommend", "--task", "program-repair", "--vram", "24", "--quantization", asked, "--json")
+    assert {line["quantization"] for line in json.loads(out)["candidates"]} == expected
+
+
+@pytest.mark.parametrize("command", ["recommend --task clone-detection", "estimate --model microsoft/codebert-base"])
+@pytest.mark.parametrize(("said", "number"), [("24GB", "24"), ("24 GiB", "24"), ("11.5g", "11.5"), ("much", "24")])
+def test_memory_with_a_unit_is_told_the_number_to_give(capsys, command, said, number):
+    code, out, err = run(capsys, *command.split(), "--vram", said)
+    assert (code, out) == (2, "")
+    reason = f"'{said}' is not a number of GiB; give it without a unit, such as --vram {number}"
+    assert err == f"error: Invalid value for '--vram': {reason}\n"

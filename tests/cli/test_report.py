@@ -1,7 +1,10 @@
 """`peft-advisor report DIR`."""
 
+import json
+
 from tests.cli.test_cli import run
 from tests.report import fixtures
+from tests.search.test_importance import searched
 
 
 def test_it_rebuilds_both_reports_and_prints_their_paths(tmp_path, capsys):
@@ -37,3 +40,11 @@ def test_a_folder_that_cannot_be_written_ends_in_one_line(tmp_path, capsys):
     assert code == 2
     assert "cannot be written" in err
     assert err.count("\n") == 1
+
+
+def test_importance_is_made_from_the_study_when_it_is_not_there_yet(tmp_path, capsys):
+    searched(tmp_path, 3)
+    fixtures.write_lines(tmp_path / "recommendation.json", [fixtures.recommendation()])
+    assert run(capsys, "report", str(tmp_path))[0] == 0
+    assert json.loads((tmp_path / "importance.json").read_text(encoding="utf-8"))["n_finished"] == 3
+    assert "3 trials can be compared" in (tmp_path / "report.md").read_text(encoding="utf-8")

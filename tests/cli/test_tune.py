@@ -94,6 +94,7 @@ TASK = ("--task", "clone-detection", "--model", "microsoft/codebert-base")
         (("--demo", "--method", "lara"), "unknown method 'lara'"),
         (("--demo", "--seed", "-1"), "--seed: -1 is not between"),
         ((*TASK, *DATA, "--device", "tpu"), "--device"),
+        ((*TASK, "--train", "gone.jsonl", "--track", "comet"), "--track: comet is not one of mlflow, tensorboard"),
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2_and_leaves_no_file(folder, capsys, arguments, said):

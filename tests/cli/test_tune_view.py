@@ -290,3 +290,10 @@ def test_what_prediction_takes_is_told_of_a_trial_where_it_is_an_objective():
     line = shown(WEIGHED, finished).splitlines()[-1]
     assert "complete at step 5, F1 0.500, 0.49 GiB, 4 ms per example (best 0.750)" in line
     assert "per example" not in shown(PLANNED, finished)
+
+
+def test_the_storage_of_the_base_model_stands_in_the_plan_where_it_is_not_the_usual_one():
+    stored = replace(PLANNED, recommended=replace(PLANNED.recommended, quantization="4bit"))
+    base = PLANNED.recommended.base_model
+    assert f"Base model  {base} (4bit)\n" in shown(stored)
+    assert f"Base model  {base}\n" in shown(PLANNED)

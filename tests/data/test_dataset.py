@@ -111,11 +111,22 @@ def test_repeated_rows_are_dropped_on_demand(folder: Path) -> None:
 
 
 def test_dropping_everything_or_from_nothing_is_refused(folder: Path) -> None:
-    same = folder / "train.jsonl"
+    same, copy = folder / "train.jsonl", folder / "copy.jsonl"
+    copy.write_bytes(same.read_bytes())
     with pytest.raises(DataError, match="leaves nothing"):
-        read_dataset(DataRequest(places={"train": same, "valid": same}, dedup="exact"), DEFECTS)
+        read_dataset(DataRequest(places={"train": same, "valid": copy}, dedup="exact"), DEFECTS)
     with pytest.raises(InputError, match="--dedup drops train rows"):
         read_dataset(DataRequest(places={"train": same}, dedup="exact"), DEFECTS)
+
+
+def test_one_file_for_two_splits_is_refused_however_it_is_named(folder: Path) -> None:
+    again = folder / "again.jsonl"
+    again.symlink_to(folder / "train.jsonl")
+    for other in (folder / "train.jsonl", again):
+        with pytest.raises(InputError, match=r"--test: .* is the file of --train as well; .* --split 80/10/10"):
+            read_dataset(DataRequest(places={"train": folder / "train.jsonl", "test": other}), DEFECTS)
+    # One folder for all is how a dataset with all splits may be named.
+    assert set(read_dataset(DataRequest(places={"train": folder}), DEFECTS).files) == {"train", "valid", "test"}
 
 
 def test_a_sample_is_spread_over_the_splits(folder: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_long_packed_file_is_stopped_at_the_limit(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("none.jsonl", "No such file"), ("data.txt", "unknown kind of file"), ("folder.jsonl", "is a folder")],
+    [("none.jsonl", "No such file"), ("data.txt", "unknown kind of file"), ("folder.jsonl", "a folder, not a file")],
 )
 def test_a_path_that_is_no_data_file_is_refused(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()

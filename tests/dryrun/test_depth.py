@@ -13,6 +13,8 @@ from advisor.dryrun.step import StepTrace, build_model, run_model_step
 from advisor.dryrun.workload import Workload
 from tests.dryrun.tiny_workloads import Family, source_of, workload_of
 
+pytestmark = pytest.mark.slow
+
 
 def asked_for(family: Family, method: Any = "lora", **options: Any) -> Workload:
     """With the optimizer of profiles, the only one without temporaries."""

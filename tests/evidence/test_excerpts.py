@@ -40,6 +40,12 @@ def test_a_number_that_is_not_there_is_not_found(excerpt, number):
     assert not holds(excerpt, number)
 
 
+def test_a_rate_is_not_found_in_its_hundredfold():
+    assert holds("pass@1 0.03", 3e-4)
+    assert not holds("pass@1 0.03", 3e-4, as_percentage=False)
+    assert holds("lr 3e-4", 3e-4, as_percentage=False)
+
+
 def test_every_published_value_stands_in_its_excerpt():
     missing = [row.id for row in read_evidence() if row.value is not None and not holds(row.source.excerpt, row.value)]
     assert not missing

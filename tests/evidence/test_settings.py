@@ -1,5 +1,6 @@
 """Hyperparameters as used in the evidence."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -24,7 +25,7 @@ def row(key: str, lr: float, number: int = 1, **more: object) -> EvidenceRow:
                        hyperparameters={"lr": lr}, **fields)  # fmt: skip
 
 
-def sized(key: str, lr: float, model: str, **more: object) -> EvidenceRow:
+def sized(key: str, lr: float, model: str | None, **more: object) -> EvidenceRow:
     return row(key, lr, model=model, **more)
 
 
@@ -92,6 +93,48 @@ def test_a_tuned_rate_outweighs_three_that_were_only_used():
     used = [row(f"p{n}", 5e-5) for n in range(3)]
     assert rate(*used, row("hu2021lora", 1e-3)).value > 5e-5
     assert rate(*used, row("p9", 1e-3)).value == 5e-5
+
+
+def cited(found, params: float) -> list[str]:
+    ids, figures = found.cited_at(params)
+    assert len(ids) == len(figures)
+    return [id_.partition("-")[0] for id_ in ids]
+
+
+def excerpted(key: str, lr: float, model: str | None = None, **more: object) -> EvidenceRow:
+    return replace(sized(key, lr, model, **more), source=replace(SOURCE, excerpt=f"learning rate {lr}"))
+
+
+def test_rows_to_read_about_a_rate_are_of_the_nearest_size():
+    general = {"task": "general", "task_kind": "general"}
+    rows = [
+        excerpted("small", 1e-3, "roberta-base", **general), excerpted("middle", 5e-4, "Some-1B", **general),
+        excerpted("large", 1e-4, "Some-65B", **general), excerpted("ours", 2e-4, "Other-7B"),
+    ]  # fmt: skip
+    found = rate(*rows)
+    assert cited(found, 125e6)[:2] == ["ours", "small"]  # one on the task, then the nearest in size
+    assert cited(found, 1e9)[:2] == ["ours", "middle"]
+    assert cited(found, 65e9)[:2] == ["ours", "large"]
+    assert found.cited_at(65e9)[1][:2] == (2e-4, 1e-4)
+
+
+def test_of_several_sizes_of_one_paper_the_nearest_is_read():
+    rows = [excerpted("hu2021lora", 2e-4, "Some-7B"), excerpted("hu2021lora", 1e-4, "Some-65B", number=2)]
+    found = rate(*rows)
+    assert found.cited_at(7e9) == (("hu2021lora-001",), (2e-4,))
+    assert found.cited_at(65e9) == (("hu2021lora-002",), (1e-4,))
+
+
+def test_a_recipe_is_read_before_a_score_that_holds_the_number_by_chance():
+    source = replace(SOURCE, excerpt="LoRA & 0.0003 & 12.5")
+    scores = replace(sized("a2020", 3e-4, "Some-7B"), kind="result", metric="BLEU", value=12.5, source=source)
+    recipe = replace(excerpted("a2020", 3e-4, "Some-7B", number=2))
+    assert rate(scores, recipe).cited_at(7e9) == (("a2020-002",), (3e-4,))
+
+
+def test_a_hundredth_in_a_table_is_no_rate():
+    source = replace(SOURCE, excerpt="CodeBLEU 0.03")
+    assert rate(replace(sized("a2020", 3e-4, "Some-7B"), source=source)).cited_at(7e9) == ((), ())
 
 
 def test_alpha_is_heard_as_its_ratio_to_the_rank():

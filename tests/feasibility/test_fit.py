@@ -10,7 +10,9 @@ from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import find_task
 from advisor.errors import UnknownNameError
 from advisor.evidence.digest import read_digests
-from advisor.feasibility.fit import PREFERRED_BATCH, device_of, fit
+from advisor.feasibility import fit as module
+from advisor.feasibility.fit import PREFERRED_BATCH, device_of, fit, step_of
+from advisor.feasibility.stored import estimate_step
 from advisor.spec import Budget
 
 
@@ -74,3 +76,33 @@ def test_what_fits_stays_inside_the_budget_and_more_memory_never_hurts(vram, hf_
         assert found.estimate.peak_memory_bytes <= device_of(Budget(vram_gib=vram)).usable_bytes
         assert more.fits
     assert found.micro_batch_size <= found.batch_size
+
+
+@pytest.mark.parametrize("most", [None, 1, 4])
+@pytest.mark.parametrize("vram", [1.0, 2.0, 2.6, 3.5, 6.0, 24.0])
+def test_the_largest_power_of_two_that_fits_is_found_and_no_size_is_estimated_twice(vram, most, monkeypatch):
+    estimated = []
+
+    def counted(*args, **more):
+        estimated.append((args[4], args[6], more["gradient_checkpointing"]))
+        return estimate_step(*args, **more)
+
+    monkeypatch.setattr(module, "estimate_step", counted)
+    task, device, asked = (
+        find_task("clone-detection"),
+        device_of(Budget(vram_gib=vram)),
+        proposal("microsoft/unixcoder-base", "clone-detection"),
+    )
+    found = fit(asked, task, device, "none", most_at_once=most)
+    assert len(set(estimated)) == len(estimated)
+    peaks = {
+        micro: estimate_step(
+            asked.model, "lora", asked.hyperparameters, asked.head, step_of(asked, task, micro), "bf16", None,
+            gradient_checkpointing=found.gradient_checkpointing, accumulation=32 // micro,
+        ).peak_memory_bytes
+        for micro in (1, 2, 4, 8, 16, 32) if micro <= (most or 32)
+    }  # fmt: skip
+    fitting = [micro for micro, peak in peaks.items() if peak <= device.usable_bytes]
+    assert found.fits == bool(fitting)
+    assert found.micro_batch_size == max(fitting, default=1)
+    assert found.estimate.peak_memory_bytes == peaks[found.micro_batch_size]

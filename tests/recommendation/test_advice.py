@@ -42,6 +42,17 @@ def test_every_task_gets_a_sound_recommendation(task, vram):
     assert len({(line.base_model, line.method) for line in found.candidates}) == 5
 
 
+@pytest.mark.parametrize("prefer", ["memory", "speed"])
+@pytest.mark.parametrize(
+    "task", ["defect-detection", "vulnerability-detection", "log-parsing", "secure-code-generation"]
+)
+def test_saving_memory_or_time_does_not_begin_with_a_method_nobody_tried_on_the_task(task, prefer):
+    tried = {row["method"] for row in read_rows("evidence.jsonl") if row["task"] == task}
+    assert "lora" in tried
+    for vram in (8, 80):
+        assert ask(task, vram, prefer=prefer).candidates[0].method in tried
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_no_evidence_is_said_plainly(task):
     for line in ask(task, top=10).candidates:

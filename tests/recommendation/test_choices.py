@@ -24,11 +24,11 @@ FIT = fit(PROPOSAL, TASK, device_of(Budget(vram_gib=80)))
 FORECAST = forecast(TASK, MODEL.architecture, MODEL.params, "lora")
 
 
-def one(points: float, gib: float, sd: float = 5.0, step_s: float | None = None) -> Scored:
+def one(points: float, gib: float, sd: float = 5.0, step_s: float | None = None, tried: bool = True) -> Scored:
     estimate = replace(FIT.estimate, peak_memory_bytes=int(gib * GIB), step_time_s=step_s)
     return Scored(
         proposal=PROPOSAL, fit=replace(FIT, estimate=estimate), score=points / 10, forecast=FORECAST,
-        quality=Quality(points=points, sd=sd),
+        quality=Quality(points=points, sd=sd), tried=tried,
     )  # fmt: skip
 
 
@@ -48,6 +48,12 @@ def test_the_cheapest_is_the_one_with_least_memory_that_loses_little():
 
 def test_the_best_is_the_cheapest_when_hardly_any_memory_can_be_saved():
     assert {"best", "cheapest"} <= set(roles_of([one(60, 20), one(59, 19)])[0])
+
+
+def test_the_best_is_what_comes_first_under_the_preference():
+    scored = [one(60, 20, tried=False), one(58, 20)]
+    assert "best" in roles_of(scored)[0]
+    assert "best" in roles_of(scored, "memory")[1]
 
 
 def test_the_safest_is_the_one_whose_interval_begins_highest():

@@ -63,6 +63,26 @@ def test_alpha_is_told_in_ranks():
     )
 
 
+def cautions(model: str, gpu: str, task: str = "code-generation") -> str:
+    asked = CodeTask(task=task, budget=Budget(gpu=gpu), base_model=model, method="lora")
+    return " ".join(one.text for one in recommend(asked).candidates[0].reasons if one.choice == "caution")
+
+
+def test_a_decoder_on_a_gpu_without_bfloat16_is_warned_of_overflow_and_that_nothing_is_known():
+    said = cautions("Qwen/Qwen2.5-Coder-7B", "T4")
+    assert "float16 ends at 65504" in said  # torch.finfo(torch.float16).max
+    assert "no evidence" in said
+    assert "65504" not in cautions("Qwen/Qwen2.5-Coder-7B", "L4")
+    assert "65504" not in cautions("microsoft/unixcoder-base", "T4", "clone-detection")
+
+
+def test_rows_cited_for_a_rate_are_of_the_size_of_the_base_model():
+    """QLoRA's authors name 2e-4 for 7B and 1e-4 for 65B; the first is cited for a model of 8B parameters."""
+    cited = reasons("code-generation", base_model="Qwen/Qwen2.5-Coder-7B", method="lora")["learning_rate"]
+    assert dict(zip(cited.evidence, cited.figures, strict=True))["dettmers2023qlora-001"] == 2e-4
+    assert "dettmers2023qlora-002" not in cited.evidence
+
+
 @pytest.mark.parametrize(
     ("title", "inside"),
     [

@@ -117,7 +117,7 @@ def test_a_base_model_that_cannot_be_searched_at_all_is_one_line(names, more, ki
 @pytest.mark.parametrize(
     ("method", "quantization", "said"),
     [
-        ("qlora", "none", "--quantization none: 'qlora' is lora on a 4bit base; name another method"),
+        ("qlora", "none", "'qlora' is lora on a 4bit base; leave --quantization out, or give --method lora"),
         ("bitfit", "4bit", "--quantization 4bit: 'bitfit' does not work on a quantized base; name another method"),
     ],
 )

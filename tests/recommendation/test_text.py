@@ -105,3 +105,9 @@ def test_billions_of_parameters_are_told_as_such():
 
 def test_one_row_for_and_one_against_are_named_to_read():
     assert "peft-advisor evidence hajipour2022simscood-001 zhuo2024astraios-007" in shown("code-generation")
+
+
+def test_what_is_known_to_limit_a_row_is_said_where_it_is_cited():
+    words = " ".join(shown("code-generation").split())
+    assert "hajipour2022simscood-001 (Hajipour 2024; only on data unlike the training data)" in words
+    assert "esmaeili2024r-003 (Esmaeili 2024)" in words  # no caveat of its own

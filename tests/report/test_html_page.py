@@ -1,6 +1,7 @@
 """The HTML report: whole, self-contained, and deaf to hostile text."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 from advisor.report.html_page import render_html
 from advisor.report.page import build_page
@@ -18,9 +20,11 @@ from tests.report.documents import Document
 
 HOSTILE_FILE = Path(__file__).parents[2].parent / "shared" / "data" / "malformed" / "20-injection-strings.jsonl"
 HEADINGS = [
-    "Result on the test split", "Load the adapter", "What was asked", "Data", "What was recommended, and why", "Memory",
-    "What was tried", "Predictions", "Reload check", "What this run does not show", "Run it again",
+    "What to run now", "Result on the test split", "Load the adapter", "What was asked", "Data",
+    "What was recommended, and why", "Memory", "What was tried", "What it cost", "Predictions", "Reload check",
+    "What this run does not show", "Run it again",
 ]  # fmt: skip
+FIGURES = ["history", "curves", "parallel", "training-time", "training-memory"]
 
 
 def rendered(run):
@@ -45,7 +49,7 @@ def test_the_page_is_well_formed_and_its_sections_stand_in_order():
 def test_every_table_has_a_caption_and_column_heads_with_scope():
     _, document = finished()
     assert len(document.attributes("caption")) == len(document.attributes("table")) >= 7
-    assert all(head.get("scope") == "col" for head in document.attributes("th"))
+    assert {head.get("scope") for head in document.attributes("th")} == {"col", "row"}
 
 
 def test_numbers_of_the_records_are_on_the_page():
@@ -62,9 +66,9 @@ def test_numbers_of_the_records_are_on_the_page():
 def test_charts_are_interactive_and_described_in_words():
     _, document = finished()
     places = [a for a in document.attributes("div") if "data-figure" in a]
-    assert [place["data-figure"] for place in places] == ["history", "curves"]
+    assert [place["data-figure"] for place in places] == FIGURES
     assert all(place["role"] == "img" and place["aria-label"] for place in places)
-    assert sorted(document.figures()) == ["curves", "history"]
+    assert sorted(document.figures()) == sorted(FIGURES)
 
 
 def test_nothing_is_fetched_and_only_our_scripts_may_run():
@@ -73,22 +77,61 @@ def test_nothing_is_fetched_and_only_our_scripts_may_run():
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-inline'" not in policy.split("style-src")[0]
     assert "unsafe-eval" not in policy
-    scripts = [text for text in document.of("script") if not text.startswith("{")]
-    assert len(scripts) == 2
-    for script in scripts:
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    figures, packed, script = document.of("script")
+    assert figures.startswith("{")
+    assert policy.count("'sha256-") == 2
+    for allowed in (script, unpacked(packed)):
+        digest = base64.b64encode(hashlib.sha256(allowed.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
-    assert not re.search(r"""src\s*=\s*["']?\s*(https?:|//)""", html.replace(scripts[0], ""), re.IGNORECASE)
+    assert not re.search(r"""src\s*=\s*["']?\s*(https?:|//)""", html.replace(packed, ""), re.IGNORECASE)
     for _, attributes in document.elements:
         assert "src" not in attributes
         assert not any(name.startswith("on") for name in attributes)
     assert [link["href"] for link in document.attributes("link")] == ["data:,"]
 
 
-def test_plotly_is_embedded_once():
-    html, _ = finished()
-    assert html.count("* plotly.js v") == 1
-    assert len(html) < 6_000_000
+def unpacked(packed):
+    return gzip.decompress(base64.b64decode(packed)).decode()
+
+
+def test_plotly_stands_in_the_page_packed_and_as_it_is_installed():
+    html, document = finished()
+    assert unpacked(document.of("script")[1]) == get_plotlyjs().replace("\r\n", "\n")
+    assert {"type": "application/octet-stream;base64", "id": "plotly"} in document.attributes("script")
+    assert len(html) < 2_500_000
+
+
+def test_a_hundred_trials_and_long_examples_stay_far_under_five_megabytes():
+    trials = tuple(replace(fixtures.trials()[i % 14], number=i) for i in range(100))
+    long = tuple(replace(one, source=one.source * 500, predicted="x" * 100_000) for one in fixtures.predictions(2))
+    html = rendered(fixtures.run_folder(trials=trials, predictions={"best-trial": long, "untuned-base-model": long}))
+    assert len(html) < 3_000_000
+
+
+def test_a_page_without_charts_has_no_plotly():
+    document = Document(rendered(fixtures.run_folder(result=None, trials=())))
+    assert [attributes.get("id") for attributes in document.attributes("script")] == ["figures", None]
+
+
+def test_the_command_to_run_now_names_no_absolute_path():
+    page = build_page(fixtures.run_folder())
+    assert page.next.command == "peft-advisor predict . --input new.jsonl --output predictions.jsonl"
+    assert page.next.text.startswith("Run from the folder of this report")
+    assert build_page(fixtures.run_folder(result=fixtures.result(reload_passed=False))).next is None
+    search = replace(fixtures.result(), task="code-search")
+    assert "--codebase code.jsonl" in build_page(fixtures.run_folder(result=search)).next.command
+
+
+def test_what_is_not_better_than_nothing_is_offered_to_be_looked_at():
+    worse = fixtures.result([fixtures.difference("majority class", -0.1, 0.05)])
+    assert build_page(fixtures.run_folder(result=worse)).next.text.startswith(
+        "To see for yourself what it answers: run"
+    )
+
+
+def test_reasons_have_the_titles_that_a_recommendation_prints():
+    recommended = build_page(fixtures.run_folder()).recommended
+    assert [reason.choice for reason in recommended.reasons] == ["method", "learning rate", "base model"]
 
 
 def test_same_records_give_the_same_bytes():
@@ -100,7 +143,7 @@ def test_an_unfinished_study_has_no_result_and_says_so():
     document = Document(rendered(fixtures.run_folder(result=None)))
     assert document.problems == []
     assert document.of("h1") == ["This study is not finished"]
-    absent = {"Result on the test split", "Load the adapter", "Predictions", "Reload check"}
+    absent = {"What to run now", "Result on the test split", "Load the adapter", "Predictions", "Reload check"}
     assert document.of("h2") == [heading for heading in HEADINGS if heading not in absent]
 
 

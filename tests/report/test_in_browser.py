@@ -1,13 +1,15 @@
 """The HTML report in a real browser: no error, no request, readable on a phone, hostile text inert."""
 
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
 
 from advisor.report import write_report
-from tests.report import fixtures
+from tests.report import fixtures, hostile
 from tests.report.browser import CHROMIUM, DRIVER, open_browser
+from tests.report.documents import Document
 from tests.report.test_intervals import scored_run
 
 pytestmark = [
@@ -41,7 +43,7 @@ def opened(browser, path, **how):
     browser.console()
     browser.requests()
     browser.open(path, **how)
-    return browser.console(), [url for url in browser.requests() if not url.startswith(("chrome:", "data:"))]
+    return browser.console(), browser.requests()
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -53,7 +55,7 @@ def test_charts_are_drawn_in_the_colours_of_the_scheme(browser, report):
     colours = []
     for dark in (False, True):
         browser.open(report, dark=dark)
-        assert browser.run("return document.querySelectorAll('.plot-container').length") == 2
+        assert browser.run("return document.querySelectorAll('[data-figure] .plot-container').length") == 5
         colours.append(browser.run("return getComputedStyle(document.querySelector('.xtick text')).fill"))
     assert colours[0] != colours[1]
 
@@ -84,45 +86,48 @@ def test_the_page_never_scrolls_sideways(browser, report, width):
 
 def test_the_code_can_be_copied_with_a_button(browser, report):
     browser.open(report)
-    assert browser.run("return document.querySelectorAll('.snippet button').length") == 2
-    browser.run("document.querySelector('.snippet button').click()")
-    assert browser.run("return getSelection().toString()").startswith("from peft import")
+    assert browser.run("return document.querySelectorAll('.snippet button').length") == 3
+    for label, start in (("predicts new rows", "peft-advisor predict . "), ("loads the adapter", "from peft import")):
+        browser.run(
+            f"document.querySelector('.snippet [aria-label*=\"{label}\"]').parentNode.querySelector('button').click()"
+        )
+        assert browser.run("return getSelection().toString()").startswith(start)
 
 
-def test_text_has_enough_contrast_in_both_schemes(browser, report):
-    # WCAG 2.2, success criterion 1.4.3: 4.5 to 1 for text of normal size.
-    script = """
-      const level = (rgb) => rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-      const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-      const ground = (element) => {
-        for (let at = element; at; at = at.parentElement) {
-          const found = parse(getComputedStyle(at).backgroundColor);
-          if (found.length < 4 || found[3] > 0) return found.slice(0, 3);
-        }
-        return [255, 255, 255];
-      };
-      const low = [];
-      for (const element of document.querySelectorAll("main *")) {
-        if (!element.textContent.trim() || element.closest("svg, .js-plotly-plot, noscript")) continue;
-        const ink = parse(getComputedStyle(element).color).slice(0, 3);
-        const [a, b] = [level(ink), level(ground(element))].sort((x, y) => y - x);
-        if ((a + 0.05) / (b + 0.05) < 4.5) low.push(element.tagName + ": " + element.textContent.trim().slice(0, 40));
-      }
-      return low;
-    """
-    for dark in (False, True):
-        browser.open(report, dark=dark)
-        assert browser.run(script) == []
-
-
-def test_hostile_text_runs_nothing_and_asks_for_nothing(browser, tmp_path):
-    html, _ = write_report(fixtures.write_run(tmp_path, fixtures.hostile_run()))
-    console, requests = opened(browser, html, width=390)
-    assert console == []
-    assert requests == [html.as_uri()]
-    assert browser.run("return document.querySelectorAll('img, iframe, a').length") == 0
+def test_hostile_text_at_every_place_of_the_records_does_nothing(browser, tmp_path):
+    text = "\n".join(fixtures.HOSTILE)
+    run = replace(fixtures.weighed_run(), data_report=fixtures.data_report())
+    folder = fixtures.write_run(tmp_path, run)
+    hostile.write_texts(folder, hostile.open_places(folder, text), text)
+    html, _ = write_report(folder)
+    assert opened(browser, html, width=390) == ([], [html.as_uri()])
+    assert browser.dialog() is None
+    title = Document(html.read_text(encoding="utf-8")).of("title")[0]
+    assert browser.run("return document.title") == " ".join(title.split())
+    assert browser.run("return document.querySelectorAll('img, iframe, svg [onload], [onmouseover]').length") == 0
+    assert browser.run("return [...document.links].filter((a) => !a.getAttribute('href').startsWith('#')).length") == 0
     assert browser.run("return document.documentElement.scrollWidth") <= 390
+    assert "<script>alert(1)</script>" in browser.run("return document.body.innerText")
+
+
+def test_hostile_text_in_the_records_does_nothing(browser, tmp_path):
+    html, _ = write_report(fixtures.write_run(tmp_path, fixtures.hostile_run()))
+    assert opened(browser, html, width=390) == ([], [html.as_uri()])
+    assert browser.dialog() is None
+    assert browser.run("return document.querySelectorAll('img, iframe').length") == 0
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+
+
+def test_a_dialog_and_a_script_would_be_noticed(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("<title>a</title><script>document.title = 'b'; setTimeout(() => alert(7), 50)</script>", "utf-8")
+    browser.open(page)
+    deadline = time.monotonic() + 10
+    while browser.dialog() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert browser.dialog() == "7"
+    browser.dismiss()
+    assert browser.run("return document.title") == "b"
 
 
 def test_a_script_that_slips_in_is_stopped_by_the_policy(browser, report, tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from advisor.catalog.tasks import find_task
+from advisor.metrics.class_scores import SCORE_METRICS, measure_scores
 from advisor.metrics.measure import statistics_of
-from advisor.report.interval_samples import MeanOfSeeds, label_names_of, sample_of
+from advisor.report.interval_samples import MeanOfSeeds, label_names_of, sample_of, score_statistics
 from advisor.trial import Prediction
 from tests.report import fixtures
 
@@ -73,3 +74,38 @@ def test_classes_stand_in_the_order_of_the_training_split_and_others_behind():
     sets = {"best trial": (said(("[]", '["9", "new"]'), ("[]", "oops")),)}
     assert label_names_of(COMMENTS, trained, sets) == ("9", "10", "new")
     assert label_names_of(SEARCH, trained, sets) == ()
+
+
+def scored(classes, scores, names):
+    return [
+        Prediction(example_id=str(i), source="", expected=names[number], predicted=names[0], scores=tuple(row))
+        for i, (number, row) in enumerate(zip(classes, scores, strict=True))
+    ]
+
+
+def test_a_class_is_among_the_five_of_highest_score():
+    names = tuple("abcdefg")
+    rows = [[0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1], [0.02, 0.3, 0.2, 0.2, 0.1, 0.1, 0.08]]
+    sample = score_statistics("top-5-accuracy", scored([0, 0], rows, names), names)
+    assert sample.on(np.ones((1, 2))).tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"), [(None, "no"), ((0.2, 0.8), "no"), ((0.2,), "never seen")], ids=["none", "too many", "class"]
+)
+def test_predictions_without_fitting_scores_are_refused(row, expected):
+    item = Prediction(example_id="1", source="", expected=expected, predicted="no", scores=row)
+    with pytest.raises(ValueError, match="lack scores, or are of other classes"):
+        score_statistics("roc-auc", [item], ("no", "yes"))
+
+
+@pytest.mark.parametrize("metric", SCORE_METRICS)
+def test_a_label_without_scores_counts_as_scikit_learn_s_metrics_here_count_it(metric):
+    names, rows = ("a", "b", "c"), [[0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1]]
+    expected = ["a", "b", "c", "never trained", "a"]
+    items = [
+        Prediction(example_id=str(i), source="", expected=label, predicted="a", scores=tuple(row))
+        for i, (label, row) in enumerate(zip(expected, rows, strict=True))
+    ]
+    found = score_statistics(metric, items, names).on(np.ones((1, 5)))[0]
+    assert found == pytest.approx(measure_scores([metric], expected, np.array(rows), names)[metric])

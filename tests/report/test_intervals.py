@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from advisor.metrics.bootstrap import interval_of
+from advisor.metrics.bootstrap import interval_of, intervals_together
 from advisor.metrics.measure import measure, statistics_of
 from advisor.report import intervals
-from advisor.report.intervals import intervals_together, metric_intervals
+from advisor.report.intervals import metric_intervals
 from advisor.report.run_folder import seed_name
 from advisor.result import SeedResult
 from advisor.trial import Evaluation, Prediction

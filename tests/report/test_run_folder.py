@@ -1,8 +1,12 @@
 """Reading the records of a run folder."""
 
+import json
+
 import pytest
 
+from advisor import records
 from advisor.errors import DataError
+from advisor.importance import Importance
 from advisor.report.run_folder import predictions_name, read_run_folder, seed_name
 from tests.report import fixtures
 
@@ -107,3 +111,23 @@ def test_without_saved_predictions_the_few_in_the_result_are_used():
 
 def test_a_contender_s_predictions_have_a_file_name_without_blanks():
     assert predictions_name("untuned base model") == "untuned-base-model"
+
+
+def test_what_finalists_reported_is_read_and_lines_that_are_none_are_left_out(tmp_path):
+    folder = fixtures.write_run(tmp_path)
+    reports = [records.to_plain(one) for one in fixtures.trials()[0].reports]
+    lines = [json.dumps({"trial": 0, "seed": 8, "reports": reports}), json.dumps({"trial": 9}), '{"trial": 9, "rep']
+    (folder / "finals.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert read_run_folder(folder).final_reports == (fixtures.trials()[0].reports,)
+
+
+def test_importance_is_read_and_one_of_another_version_is_as_good_as_none(tmp_path):
+    folder = fixtures.write_run(tmp_path)
+    assert read_run_folder(folder).importance is None
+    kept = Importance(
+        n_finished=14, n_counted=3, n_pruned=0, n_best=1, n_needed=20, n_shuffles=99, parameters=()
+    )  # fmt: skip
+    records.write(kept, folder / "importance.json")
+    assert read_run_folder(folder).importance == kept
+    (folder / "importance.json").write_text('{"schema_version": 9}', encoding="utf-8")
+    assert read_run_folder(folder).importance is None

@@ -148,8 +148,8 @@ def test_both_reports_have_the_section_and_the_page_its_charts():
     page = build_page(fixtures.weighed_run())
     document = Document(render_html(page))
     assert document.problems == []
-    assert document.of("h2")[:4] == ["Result on the test split", "Load the adapter", "Trade-offs", "What was asked"]
-    assert sorted(document.figures()) == ["curves", "history", "trade-off-latency", "trade-off-memory"]
+    assert document.of("h2")[1:5] == ["Result on the test split", "Load the adapter", "Trade-offs", "What was asked"]
+    assert sorted(document.figures()) == ["curves", "history", "parallel", "trade-off-latency", "trade-off-memory"]
     assert "weighed against" in document.text.lower()
     markdown = render_markdown(page)
     assert "## Trade-offs" in markdown

@@ -30,6 +30,8 @@ from advisor.trial import Inference, TrialRecord, TrialSpec
 from advisor.trials_file import FILE_NAME, read_records
 from tests.search.fakes import FakeRunner, candidate, inference, plan, settings
 
+pytestmark = pytest.mark.slow
+
 N_TRIALS = 7
 
 

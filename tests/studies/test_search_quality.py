@@ -21,6 +21,8 @@ from studies.search_quality.table import TABLE, Row, read_table
 from studies.search_quality.variants import SAMPLERS, compare_samplers, prepare, replay_variant
 from tests.search.fakes import candidate, space
 
+pytestmark = pytest.mark.slow
+
 STEPS = (4, 8, 16, 32)
 SPACE = space()
 RATES = tuple(10 ** (-5 + 4 * share / 11) for share in range(12))

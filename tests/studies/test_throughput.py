@@ -23,6 +23,8 @@ from studies.throughput.summary import AGAINST, STEPS, mean_difference, spread
 from studies.throughput.trainer_arm import Habits, encode_pairs, encode_texts, run_trainer
 from tests.demo.source_tree import write_packages
 
+pytestmark = pytest.mark.slow
+
 PARAMS = json.loads((FOLDER / "params.json").read_text())
 TASKS = ("clone-detection", "code-summarization")
 ROOT = FOLDER.parents[1]

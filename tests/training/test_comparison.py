@@ -19,6 +19,8 @@ from advisor.training.predictions import predictions_of, write_predictions
 from advisor.trial import Prediction
 from tests.training.toy import CLONES, COMMENTS, SUMMARIES, WORDS, examples, predictions
 
+pytestmark = pytest.mark.slow
+
 ACCURACY = replace(CLONES, metrics=("accuracy",))
 
 

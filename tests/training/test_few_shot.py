@@ -18,6 +18,8 @@ from tests.prompt_tokenizers import ONE_TURN
 from tests.training.toy import SUMMARIES as WITH_INSTRUCTION
 from tests.training.toy import candidate
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ("def add(a, b): return a + b", "print(numbers)", "for i in range(10): print(i)")
 TARGETS = ("Adds.", "Prints.", "Loops.")
 SUMMARIES = replace(WITH_INSTRUCTION, instruction="")  # the toy model has 128 positions

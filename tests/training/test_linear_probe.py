@@ -19,6 +19,8 @@ from advisor.training.predictions import read_predictions
 from advisor.training.runner import DeviceRunner
 from tests.training.toy import candidate
 
+pytestmark = pytest.mark.slow
+
 SINGLE = Task(slug="t", title="T", kind="non-generative", form="single", metrics=("f1", "accuracy"))
 COMMENTS = find_task("code-comment-classification")
 CODE = ("print(numbers)", "for i in range(10): print(i)", "int sum(int a) { return a; }", "def add(a, b): return a + b")

@@ -21,6 +21,8 @@ from advisor.training.scoring import Scorer
 from advisor.training.thresholds import Predicted
 from tests.training.toy import CLONES, SUMMARIES, candidate, splits
 
+pytestmark = pytest.mark.slow
+
 BaseFolder = Callable[..., Path]
 
 

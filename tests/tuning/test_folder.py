@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from advisor.errors import InputError
-from advisor.tuning.folder import check_ours, check_writable, default_folder, locked
+from advisor.tuning.folder import check_free, check_ours, check_writable, default_folder, locked
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,15 @@ def test_a_second_process_is_kept_out_until_the_first_is_done(tmp_path):
         assert list((tmp_path / "run").iterdir()) == []
     assert "another `tune` is at work" in done.stderr
     assert subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_that_another_process_is_at_work_is_found_out_without_making_anything(tmp_path):
+    check_free(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="another `tune` is at work"):
+        check_free(tmp_path / "run")
+    check_free(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_where_folders_cannot_be_locked_a_file_in_them_is(tmp_path, monkeypatch):

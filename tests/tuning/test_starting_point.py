@@ -61,6 +61,34 @@ def test_a_method_that_the_recommendation_lacks_is_refused():
         find_starting_point(request(recommendation=recommended(method="lora"), methods=("ia3",)))
 
 
+def test_one_method_that_the_recommendation_lacks_is_refused_beside_one_that_it_has():
+    with pytest.raises(InputError, match="--method: ia3 cannot be searched; the recommendation holds lora"):
+        find_starting_point(request(recommendation=recommended(method="lora"), methods=("lora", "ia3")))
+    with pytest.raises(InputError, match=r"--method: qlora cannot .* holds lora \(qlora is lora on a 4bit base\)"):
+        find_starting_point(request(recommendation=recommended(method="lora"), methods=("qlora",)))
+
+
+def test_beside_qlora_the_other_methods_are_searched_on_the_4_bit_base():
+    start = find_starting_point(request(task="clone-detection", base_model=MODEL, methods=("qlora", "ia3")))
+    assert {part.method for part in start.space.methods} == {"lora", "ia3"}
+    assert {one.quantization for one in start.warm_starts} == {"4bit"}
+    assert start.space.bases == ()
+
+
+def test_beside_qlora_lora_itself_is_searched_on_the_unquantized_base():
+    start = find_starting_point(request(task="clone-detection", base_model=MODEL, methods=("lora", "qlora")))
+    assert {part.method for part in start.space.methods} == {"lora"}
+    assert {one.quantization for one in start.bases} == {None, "4bit"}
+
+
+def test_a_method_that_needs_an_unquantized_base_is_refused_beside_qlora_unless_both_storages_are_named():
+    wanted = {"task": "clone-detection", "base_model": MODEL, "methods": ("qlora", "bitfit")}
+    with pytest.raises(InputError, match=r"bitfit does not work on the 4bit base of qlora; .*--quantization none"):
+        find_starting_point(request(**wanted))
+    start = find_starting_point(request(**wanted, quantizations=("none", "4bit")))
+    assert {(one.method, one.quantization) for one in start.bases} == {("lora", "4bit"), ("bitfit", None)}
+
+
 def test_an_empty_recommendation_is_refused():
     empty = Recommendation(task="clone-detection", budget=Budget(), candidates=())
     with pytest.raises(InputError, match="holds no candidate"):

@@ -17,6 +17,8 @@ from advisor.training.packing.pack import pack_key
 from advisor.training.packing.trunk import Trunk
 from tests.training.toy import SUPPORTED, TASKS, base_for, candidate, tokenized
 
+pytestmark = pytest.mark.slow
+
 BaseFolder = Callable[..., Path]
 PROMPTS = ("prompt-tuning", "prefix-tuning", "p-tuning")
 PACKED = [

@@ -1,23 +1,20 @@
-"""Areas under the ROC and the precision-recall curve on many resamples at once.
+"""Areas under the ROC and the precision-recall curve, on many resamples at once.
 
-`metrics.class_scores` asks scikit-learn for each resample, which takes seconds for a thousand; here the examples are
-sorted once, and the areas of all resamples are sums over them. Both give the same values: the area under the ROC curve
-by the trapezoidal rule (Fawcett 2006, "An introduction to ROC analysis", algorithm 3), and average precision, which
-interpolates nothing. More than two classes: the mean over those that occur of one against the rest.
+The examples are sorted once, and the areas of all resamples are sums over them; asking scikit-learn for each takes
+seconds for a thousand and gives the same. The area under the ROC curve is by the trapezoidal rule (Fawcett 2006, "An
+introduction to ROC analysis", algorithm 3), and average precision interpolates nothing. More than two classes: the mean
+over those that occur of one against the rest.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advisor.catalog.tasks import Metric
-from advisor.metrics.statistics import Numbers, Resampled, ratio
-from advisor.trial import Prediction
+from advisor.metrics.statistics import Numbers, ratio
 
 AREAS: tuple[Metric, ...] = ("roc-auc", "pr-auc")
-SCORE_METRICS: tuple[Metric, ...] = (*AREAS, "top-5-accuracy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,28 +63,3 @@ class Areas:
         is_defined = (n_positive > 0) & (n_negative > 0)
         found: Numbers = np.where(is_defined, area / np.where(is_defined, whole, 1.0), np.nan)
         return found
-
-
-def score_statistics(metric: Metric, items: Sequence[Prediction], label_names: Sequence[str]) -> Resampled:
-    """Return what takes a metric of scores on resamples.
-
-    Args:
-        metric: Of `SCORE_METRICS`.
-        items: Predictions of a classifier, with their scores.
-        label_names: Classes in the order of their ids; an expected label may be none of them.
-
-    Raises:
-        ValueError: A prediction has no scores or not one of each class, or no expected label is a class.
-    """
-    from advisor.metrics.class_scores import top_k_statistics
-
-    number = {label: position for position, label in enumerate(label_names)}
-    kept = [item.scores for item in items if item.scores is not None]
-    expected = [number.get(item.expected, -1) for item in items]
-    n_columns = 1 if len(label_names) == 2 else len(label_names)
-    if len(kept) < len(items) or max(expected, default=-1) < 0 or {*map(len, kept)} != {n_columns}:
-        raise ValueError("predictions lack scores, or are of other classes")
-    classes, scores = np.array(expected, dtype=np.intp), np.array(kept)
-    if metric in AREAS:
-        return Areas(metric=metric, classes=classes, scores=scores)
-    return top_k_statistics(classes, scores, 5)
