@@ -52,6 +52,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def _hear_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and processes inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Shown:
     """The command, running in a process of its own on a port of its own."""
 
@@ -59,8 +64,9 @@ class Shown:
         command = [sys.executable, "-c", ENTRY, "dashboard", str(folder), "--port", "0", "--no-browser"]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=_hear_ctrl_c,
+        )  # fmt: skip
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
         self.port = int(self.line.partition("http://127.0.0.1:")[2].partition("/")[0])

@@ -63,7 +63,8 @@ def read_tensorboard(folder: Path) -> dict[str, Held]:
     for place in (folder / "tensorboard").iterdir():
         events = EventAccumulator(str(place), size_guidance={"scalars": 0, "tensors": 0}).Reload()
         names = events.Tags()["scalars"]
-        one = Held(values={name: [(at.step, at.value) for at in events.Scalars(name)] for name in names})
+        # Files of the same second are read in the order of their processes' numbers.
+        one = Held(values={name: sorted((at.step, at.value) for at in events.Scalars(name)) for name in names})
         one.last = {name.removeprefix("end/"): points[-1][1] for name, points in one.values.items()}
         found = events.summary_metadata.get("_hparams_/session_start_info")
         if found is not None:
