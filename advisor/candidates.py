@@ -96,7 +96,7 @@ def possible(task: Task, model: BaseModel, method: Method) -> bool:
     Encoder-only models cannot generate, and retrieval compares embeddings, which only encoders give.
     """
     architecture = model.architecture
-    if method.model_types is not None and model.model_type not in method.model_types:
+    if not method.works_on(model.model_type):
         return False
     if task.kind == "generative" and architecture == "encoder-only":
         return False

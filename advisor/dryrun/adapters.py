@@ -14,8 +14,9 @@ from advisor.catalog.tasks import Head
 from advisor.dryrun.hyperparameters import check_values, shown
 from advisor.dryrun.peft_methods import config_from_file
 from advisor.errors import InputError
-from advisor.modeling.adapters import BUILDERS, LORAPLUS_RATIO, TASK_TYPES, build_config, training_hyperparameters
+from advisor.modeling.adapters import LORAPLUS_RATIO, TASK_TYPES, build_config, training_hyperparameters
 from advisor.modeling.base import BaseModel, BaseRequest
+from advisor.modeling.builders import BUILDERS
 from advisor.modeling.meta import ModelSource, build_on_meta
 
 # The loop's own values do not matter for memory; a candidate must have a rate all the same.
@@ -46,7 +47,7 @@ def adapter_of_method(
     own = {name: value for name, value in hyperparameters.items() if name not in of_the_loop}
     _check_training({name: value for name, value in hyperparameters.items() if name not in own})
     if method.slug in BUILDERS:
-        check_values(BUILDERS[method.slug][1], own, "--set")
+        check_values(BUILDERS[method.slug].named, own, "--set")
     demanded = restrictions(method.slug, source.config.model_type) or {}
     candidate = Candidate(
         base_model=source.name,

@@ -33,6 +33,7 @@ from transformers.pytorch_utils import Conv1D
 
 from advisor.dryrun.value_reads import answer, stand_in_on_cpu
 from advisor.errors import InputError, printable
+from advisor.modeling.tuners.registration import peft_type
 
 _META = torch.device("meta")
 _aten = torch.ops.aten
@@ -359,6 +360,21 @@ def _xlora_experts(config: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _made_on_meta(config: Any) -> Iterator[None]:
+    """Tuners of `advisor.modeling.tuners` are made where the base model is; on meta no number is drawn.
+
+    A truncated normal is drawn again until all numbers are in range, which is for ever where none is drawn.
+    """
+    with torch.device(_META), patch.object(nn.init, "trunc_normal_", _as_it_is):
+        yield
+
+
+def _as_it_is(tensor: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+    """Return a tensor without filling it."""
+    return tensor
+
+
 _LORA: tuple[_Change, ...] = (_lora_without_values, _monteclora_sampler, _kasa_weight_stays, _experts_without_autocast)
 _CHANGES: dict[PeftType, tuple[_Change, ...]] = {
     PeftType.LORA: _LORA,
@@ -370,4 +386,5 @@ _CHANGES: dict[PeftType, tuple[_Change, ...]] = {
     PeftType.PROMPT_TUNING: (_prompt_at_random,),
     PeftType.MULTITASK_PROMPT_TUNING: (_prompt_at_random,),
     PeftType.XLORA: (*_LORA, _xlora_experts),
+    **{peft_type(name): (_made_on_meta,) for name in ("BOTTLENECK", "COMPACTER", "BITFIT", "MAM", "FF_LORA_ADAPTER")},
 }

@@ -107,7 +107,7 @@ class Question:
         if method.slug in WITHOUT_CHECKPOINTING and self.gradient_checkpointing:
             raise InputError(f"{method.slug} does not work with gradient checkpointing: PEFT refuses it")
         if self.searched == "rank" and "r" not in method.defaults:
-            ranked = ", ".join(slug for slug, one in METHODS.items() if "r" in one.defaults)
+            ranked = ", ".join(slug for slug, one in METHODS.items() if "r" in one.defaults and not one.on_request)
             raise InputError(f"--max rank: {method.slug} has no rank; {ranked} have")
 
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from advisor.catalog.method import OWN_PEFT_TYPES
 from advisor.catalog.taxonomy import read_taxonomy
 from advisor.evidence.coverage import NOT_STATED, Coverage, Leaf
 
@@ -132,7 +133,7 @@ def _about(leaf: Leaf) -> Iterator[str]:
     yield f"{'~' if leaf.inferred else ' '} {leaf.title}"
     if leaf.review and leaf.review.lower() != leaf.title.lower():
         yield f'"{leaf.review}"'
-    if leaf.peft_type:
+    if leaf.peft_type and leaf.peft_type not in OWN_PEFT_TYPES:
         yield f"PEFT {leaf.peft_type}"
     if leaf.offered:
         yield "[offered]"

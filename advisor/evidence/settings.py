@@ -130,7 +130,8 @@ def settings(
         own = [row for row in rows if method_of(row) == slug and "unfrozen-base" not in row.caveats]
         related = [row for row in rows if method_of(row) == _RELATIVES.get(slug)]
         for name in READINGS:
-            if name not in defaults or (name == "lora_alpha" and slug == "rslora"):
+            # rsLoRA divides alpha by the root of the rank, AdaLoRA by nothing.
+            if name not in defaults or (name == "lora_alpha" and (slug == "rslora" or "r" not in defaults)):
                 continue
             hearing = rates if name == "learning_rate" else USUAL
             relatives = [] if name in _OWN else related

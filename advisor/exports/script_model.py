@@ -20,8 +20,10 @@ _TASK_TYPES: dict[ExportHead, str] = {
 _CONFIGS = {
     "lora": "LoraConfig", "lora-plus": "LoraConfig", "rslora": "LoraConfig", "dora": "LoraConfig", "ia3": "IA3Config",
     "prompt-tuning": "PromptTuningConfig", "prefix-tuning": "PrefixTuningConfig", "p-tuning": "PromptEncoderConfig",
-    "bitfit": "BeftConfig", "layernorm-tuning": "LNTuningConfig",
+    "layernorm-tuning": "LNTuningConfig",
 }  # fmt: skip
+# Methods that a script can have with PEFT alone.
+SCRIPTED = frozenset(_CONFIGS)
 # Tables of PEFT with its own choice of modules, by method.
 _CHOICES = {
     **dict.fromkeys(
@@ -201,8 +203,6 @@ def _targets(plan: ExportPlan) -> list[str]:
         return ["targets = TARGET_MODULES"]
     if method == "ia3":
         return ["targets = None"]
-    if method == "bitfit":
-        return ['targets = "all-linear"']
     known = f"model.config.model_type in {_CHOICES[method]}"
     if method != "layernorm-tuning":
         return [f'targets = None if {known} else "all-linear"']

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from advisor.catalog.methods import METHODS
 from advisor.errors import InputError, UnknownNameError
 from advisor.exports import axolotl, llama_factory, ludwig, ms_swift, scripts, torchtune
 from advisor.exports.plan import ExportHead, ExportPlan
+from advisor.exports.script_model import SCRIPTED
 
-_ALL_METHODS = frozenset(METHODS)
+_ALL_METHODS = SCRIPTED | {"full"}
 _LORA = frozenset({"lora", "rslora", "dora", "lora-plus"})
 _ALL_HEADS: frozenset[ExportHead] = frozenset({"sequence-classification", "causal-lm", "seq2seq-lm", "embedding"})
 _DECODERS: frozenset[ExportHead] = frozenset({"causal-lm"})

@@ -22,8 +22,10 @@ Not covered: eager attention, mixtures of experts, linear attention, gradient ch
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from advisor.catalog.shapes import Linear, Shape
+from advisor.feasibility.adapter_sizes import bottleneck_size, whole_number
 from advisor.feasibility.trainable import target_linears
 
 Kept = dict[str, float]
@@ -53,7 +55,11 @@ def activation_bytes(
         quantized: The base is stored in 4 or 8 bits.
         autocast: 16-bit arithmetic runs under `torch.autocast`.
     """
-    full = method == "full"
+    if method == "layer-freezing":
+        # Below the trained layers nothing is kept; the decoder's attention to a trained encoder needs all of it.
+        top = min(shape.layers, whole_number(hyperparameters, "trained_layers", 4))
+        shape = shape if shape.decoder_layers else replace(shape, layers=top)
+    full = method in ("full", "layer-freezing")
     layer = _layer_bytes(shape, width, full)
     if quantized:
         layer += (3 if shape.gated else 1) * (FP32_BYTES - width) * shape.ff
@@ -114,15 +120,18 @@ def _adapter_bytes(
 
     LoRA: its input (a copy per layer on a 16-bit base; in float32 the layers share it), a dropout mask and the dropped
     input, and r numbers between the two matrices. DoRA: its output thrice on top, twice in float32. (IA)3: the
-    output (or, for the feed-forward output, the input) that the vector scales. BitFit: nothing.
+    output (or, for the feed-forward output, the input) that the vector scales. BitFit, BEFT: nothing. Any other
+    method is taken for LoRA of its rank (bottleneck adapters: of the size of their bottleneck).
     """
     cast = width < FP32_BYTES
     if method == "ia3":
         return FP32_BYTES * (linear.inputs if linear.role == "down" else linear.outputs)
-    if method == "bitfit":
+    if method in ("bitfit", "beft"):
         return 0.0
     dropout = _as_float(hyperparameters.get("lora_dropout")) > 0
-    rank = _as_float(hyperparameters.get("r"))
+    rank = _as_float(hyperparameters.get("r") or hyperparameters.get("init_r"))
+    if "reduction_factor" in hyperparameters:
+        rank += bottleneck_size(hyperparameters, shape, 16)
     kept = FP32_BYTES * rank + (linear.inputs if dropout else 0)
     # In float32 nothing is cast: q, k and v keep one input between them, gate and up another; "o" keeps none extra.
     shared = linear.role in ("k", "v", "o") or (linear.role == "up" and shape.gated)

@@ -29,9 +29,10 @@ from advisor.catalog.base_models import BaseModel
 from advisor.catalog.shapes import Shape
 from advisor.catalog.tasks import Head
 from advisor.feasibility.activations import activation_bytes
+from advisor.feasibility.adapter_sizes import whole_number
 from advisor.feasibility.device import CONTEXT_BYTES
 from advisor.feasibility.estimate import Estimate
-from advisor.feasibility.trainable import trainable_params, whole_number
+from advisor.feasibility.trainable import trainable_params
 from advisor.spec import Precision, Quantization
 
 BASIS = "first-order formula"

@@ -7,12 +7,12 @@ from advisor.catalog.gpus import Gpu
 from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import Head
 from advisor.errors import InputError
+from advisor.feasibility.adapter_sizes import whole_number
 from advisor.feasibility.device import context_bytes, cublas_workspace_bytes
 from advisor.feasibility.estimate import Estimate
 from advisor.feasibility.memory import Step, estimate_memory
 from advisor.feasibility.profiles import SIZE_OF, Point, ProfiledStep, StepProfile, find_profile
 from advisor.feasibility.step_time import OperatorTotals, time_of_totals
-from advisor.feasibility.trainable import whole_number
 from advisor.spec import Precision, Quantization
 
 BASIS = "stored dry runs"

@@ -5,30 +5,52 @@ and value projections for LoRA, as keys, values and the feed-forward output for 
 does for T5, Llama and Mistral; a few types take queries in place of keys, RoBERTa its attention output as well).
 """
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Collection, Mapping
 
 from advisor.catalog.base_models import BaseModel
 from advisor.catalog.methods import LORA_FAMILY
 from advisor.catalog.shapes import Linear, Shape
 from advisor.catalog.tasks import Head
-
-Number = TypeVar("Number", int, float)
+from advisor.feasibility.adapter_sizes import (
+    bias_params,
+    bottleneck_params,
+    per_linear,
+    top_layer_params,
+    whole_number,
+)
 
 _LORA_AUTO = ("q", "v")
-_IA3_AUTO = ("k", "v", "down")
+_AUTO: Mapping[str, tuple[str, ...]] = {"ia3": ("k", "v", "down"), "beft": ("v",)}
+# Methods whose modules follow from the method; adapters count for the linear layer that they come after.
+_FIXED_ROLES: Mapping[str, tuple[str, ...]] = {
+    "ff-lora": ("gate", "up", "down"), "ff-lora-adapter": ("gate", "up", "down", "o"), "adapter-houlsby": ("o", "down"),
+    "compacter": ("o", "down"), "adapter-pfeiffer": ("down",), "adapter-parallel": ("down",), "mam": ("down",),
+}  # fmt: skip
+_WITHOUT_LINEARS = frozenset({
+    "full", "prompt-tuning", "prefix-tuning", "p-tuning", "llama-adapter", "layernorm-tuning", "bitfit",
+    "layer-freezing",
+})  # fmt: skip
+_ADAPTERS = frozenset(
+    {"adapter-houlsby", "adapter-pfeiffer", "adapter-parallel", "compacter", "mam", "ff-lora-adapter"}
+)
 
 
 def target_linears(method: str, hyperparameters: Mapping[str, object], shape: Shape) -> tuple[tuple[Linear, int], ...]:
     """Return the linear layers that carry an adapter, with how often each occurs."""
-    if method == "full" or method in ("prompt-tuning", "prefix-tuning", "p-tuning", "layernorm-tuning"):
+    if method in _WITHOUT_LINEARS:
         return ()
+    if method in _FIXED_ROLES:
+        return _of_roles(_FIXED_ROLES[method], shape)
     targets = hyperparameters.get("target_modules", "auto")
-    if targets == "all-linear":
+    if targets == "all-linear" or (method == "osf" and targets == "auto"):
         return shape.linears()
-    roles = _IA3_AUTO if method == "ia3" else _LORA_AUTO
     if isinstance(targets, (list, tuple)):
         return _named(tuple(str(target) for target in targets), shape) or shape.linears()
+    return _of_roles(_AUTO.get(method, _LORA_AUTO), shape)
+
+
+def _of_roles(roles: Collection[str], shape: Shape) -> tuple[tuple[Linear, int], ...]:
+    """Return the linear layers of these roles."""
     return tuple((linear, count) for linear, count in shape.linears() if linear.role in roles)
 
 
@@ -36,12 +58,12 @@ def trainable_params(
     method: str, hyperparameters: Mapping[str, object], model: BaseModel, head: Head, n_labels: int = 2
 ) -> int:
     """Return the number of trained parameters, the classification head included."""
-    shape = model.shape
-    body = model.params if method == "full" else _adapter_params(method, hyperparameters, shape, head)
+    body = model.params if method == "full" else _adapter_params(method, hyperparameters, model, head)
     return body + (_head_params(model, n_labels) if head == "sequence-classification" else 0)
 
 
-def _adapter_params(method: str, hyperparameters: Mapping[str, object], shape: Shape, head: Head) -> int:
+def _adapter_params(method: str, hyperparameters: Mapping[str, object], model: BaseModel, head: Head) -> int:
+    shape = model.shape
     targets = target_linears(method, hyperparameters, shape)
     if method in LORA_FAMILY:
         rank = whole_number(hyperparameters, "r", 8)
@@ -50,11 +72,18 @@ def _adapter_params(method: str, hyperparameters: Mapping[str, object], shape: S
     if method == "ia3":
         return sum((one.inputs if one.role == "down" else one.outputs) * n for one, n in targets)
     if method == "bitfit":
-        return sum(one.outputs * n for one, n in targets)
+        return bias_params(model)
+    if method == "layer-freezing":
+        return top_layer_params(hyperparameters, model)
+    if method in _ADAPTERS:
+        return bottleneck_params(method, hyperparameters, shape)
+    if method == "llama-adapter":
+        return shape.layers * (whole_number(hyperparameters, "adapter_len", 10) * shape.hidden + 1)
     if method == "layernorm-tuning":
         norms = 2 * shape.layers + 3 * shape.decoder_layers + (2 if shape.decoder_layers else 1)
         return norms * shape.hidden * (2 if shape.layernorm else 1)
-    return _soft_prompt_params(method, hyperparameters, shape, head)
+    found = per_linear(method, hyperparameters, targets, model)
+    return _soft_prompt_params(method, hyperparameters, shape, head) if found is None else found
 
 
 def _soft_prompt_params(method: str, hyperparameters: Mapping[str, object], shape: Shape, head: Head) -> int:
@@ -95,9 +124,3 @@ def _roles_of(name: str) -> tuple[str, ...]:
         if last.startswith(starts):
             return (role,)
     return ()
-
-
-def whole_number(hyperparameters: Mapping[str, object], name: str, default: int) -> int:
-    """Return a whole-number hyperparameter, or the default when it is absent or of another kind."""
-    value = hyperparameters.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else default

@@ -1,39 +1,25 @@
 """From a candidate to PEFT's configuration: one builder per method.
 
 `target_modules="auto"` means what PEFT chooses for the model type. Where PEFT has no choice, LoRA and its kin
-take every linear layer, LayerNorm tuning every normalisation layer; (IA)3 is refused.
+take every linear layer, LayerNorm tuning every normalisation layer; (IA)3 is refused. Which builder a method has is
+in `modeling.builders`.
 
 Limits of PEFT 0.21 with transformers 5, seen in the tests: soft prompts and prefixes do not work on an
-encoder-decoder with a classification head; BEFT (bias tuning) knows `torch.nn.Linear` only, so GPT-2, whose
-layers are Conv1D, cannot have it; soft prompts on models with absolute positions (GPT-2) shift the positions of
-left-padded rows in generation.
+encoder-decoder with a classification head; many methods know `torch.nn.Linear` only, so GPT-2, whose layers are Conv1D,
+cannot have them (`not_model_types` of a method); soft prompts on models with absolute positions (GPT-2) shift the
+positions of left-padded rows in generation.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any
 
-from peft import (
-    BeftConfig,
-    IA3Config,
-    LNTuningConfig,
-    LoraConfig,
-    PeftConfig,
-    PrefixTuningConfig,
-    PromptEncoderConfig,
-    PromptTuningConfig,
-)
-from peft.utils.constants import (
-    TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
-    TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING,
-    TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING,
-)
+from peft import PeftConfig
 
 from advisor.candidates import Candidate
 from advisor.catalog.methods import LORA_FAMILY, find_method
 from advisor.catalog.tasks import Head
 from advisor.errors import InputError, nearest_names, printable
 from advisor.modeling.base import BaseModel, ModelHead
+from advisor.modeling.builders import BUILDERS, Builder, Settings
 
 # Hyperparameters that belong to the training loop, under transformers' names.
 TRAINING_HYPERPARAMETERS = frozenset(
@@ -46,10 +32,13 @@ TASK_TYPES: dict[Head, str] = {
     "causal-lm": "CAUSAL_LM",
     "seq2seq-lm": "SEQ_2_SEQ_LM",
 }
+# What to say where a method does not work on a type of model.
+_WAYS_OUT = {
+    "bitfit": ": they have no biases; beft trains vectors in their place",
+    "ia3": " without a list of modules; give target_modules and feedforward_modules",
+}
 # PEFT makes these trainable in every classifier by itself; other names (T5's "classification_head") must be given.
 _HEADS_PEFT_KNOWS = frozenset({"classifier", "score"})
-
-Settings = dict[str, Any]
 
 
 class UnsupportedCandidateError(InputError):
@@ -90,12 +79,31 @@ def build_config(candidate: Candidate, base: BaseModel) -> PeftConfig | None:
     if candidate.method == "full":
         _check_names(settings, (), candidate.method)
         return None
-    builder, config_class = BUILDERS[candidate.method]
-    _check_names(settings, [field.name for field in fields(config_class)], candidate.method)
+    builder = BUILDERS[candidate.method]
+    _check_names(settings, [field.name for field in fields(builder.named)], candidate.method)
+    _check_model_type(candidate, base.model.config.model_type)
     try:
-        return config_class(**builder(settings, base), **_common(base))
+        return _config(builder, settings, base)
     except (TypeError, ValueError) as error:
         raise UnsupportedCandidateError(f"{candidate.method}: {_one_line(error)}") from error
+
+
+def _config(builder: Builder, settings: Settings, base: BaseModel) -> PeftConfig:
+    values, common = builder.build(settings, base), _common(base)
+    saved = [*(values.pop("modules_to_save", None) or ()), *(common.pop("modules_to_save") or ())]
+    if "modules_to_save" in {field.name for field in fields(builder.config)} or saved:
+        common["modules_to_save"] = saved or None
+    return builder.config(**values, **common)
+
+
+def _check_model_type(candidate: Candidate, model_type: str) -> None:
+    """Refuse a type of model that the method does not work on; a list of modules makes up for a choice of PEFT's."""
+    method = find_method(candidate.method)
+    listed = candidate.hyperparameters.get("target_modules", "auto") not in ("auto", "all-linear")
+    if model_type in method.not_model_types or not (listed or method.works_on(model_type)):
+        raise UnsupportedCandidateError(
+            f"{method.slug} does not work on {model_type} models{_WAYS_OUT.get(method.slug, '')}"
+        )
 
 
 def _common(base: BaseModel) -> Settings:
@@ -120,78 +128,5 @@ def _check_names(settings: Settings, known: tuple[str, ...] | list[str], method:
             raise UnsupportedCandidateError(f"{method} has no hyperparameter {printable(name)}{hint}")
 
 
-def _lora(settings: Settings, base: BaseModel) -> Settings:
-    return {**settings, "target_modules": _targets(settings, base, TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING)}
-
-
-def _rslora(settings: Settings, base: BaseModel) -> Settings:
-    return {**_lora(settings, base), "use_rslora": True}
-
-
-def _dora(settings: Settings, base: BaseModel) -> Settings:
-    return {**_lora(settings, base), "use_dora": True}
-
-
-def _ia3(settings: Settings, base: BaseModel) -> Settings:
-    model_type = base.model.config.model_type
-    if settings.get("target_modules", "auto") != "auto":
-        return settings
-    if model_type not in TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING:
-        raise ValueError(
-            f"PEFT has no choice of modules for {model_type} models; give target_modules and feedforward_modules"
-        )
-    return {**settings, "target_modules": None}
-
-
-def _bitfit(settings: Settings, base: BaseModel) -> Settings:
-    # BEFT's own choice is the value projection alone; BitFit trains the biases of all layers.
-    targets = settings.get("target_modules", "auto")
-    return {**settings, "target_modules": "all-linear" if targets == "auto" else targets}
-
-
-def _layernorm(settings: Settings, base: BaseModel) -> Settings:
-    known = TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING
-    if settings.get("target_modules", "auto") != "auto" or base.model.config.model_type in known:
-        return {**settings, "target_modules": _targets(settings, base, known)}
-    heads = tuple(f"{name}." for name in base.head_modules)
-    norms = [
-        name
-        for name, module in base.model.named_modules()
-        if type(module).__name__.lower().endswith(("layernorm", "rmsnorm")) and not name.startswith(heads)
-    ]
-    return {**settings, "target_modules": norms}
-
-
-def _soft_prompt(settings: Settings, base: BaseModel) -> Settings:
-    return settings
-
-
-def _p_tuning(settings: Settings, base: BaseModel) -> Settings:
-    # PEFT has no default and fails late without one.
-    return {"encoder_hidden_size": base.model.config.hidden_size, **settings}
-
-
-def _targets(settings: Settings, base: BaseModel, known: Mapping[str, object]) -> object:
-    """Return PEFT's value for `target_modules`: None lets PEFT choose."""
-    targets = settings.get("target_modules", "auto")
-    if targets != "auto":
-        return targets
-    return None if base.model.config.model_type in known else "all-linear"
-
-
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-BUILDERS: dict[str, tuple[Callable[[Settings, BaseModel], Settings], type[PeftConfig]]] = {
-    "lora": (_lora, LoraConfig),
-    "lora-plus": (_lora, LoraConfig),
-    "rslora": (_rslora, LoraConfig),
-    "dora": (_dora, LoraConfig),
-    "ia3": (_ia3, IA3Config),
-    "prompt-tuning": (_soft_prompt, PromptTuningConfig),
-    "prefix-tuning": (_soft_prompt, PrefixTuningConfig),
-    "p-tuning": (_p_tuning, PromptEncoderConfig),
-    "bitfit": (_bitfit, BeftConfig),
-    "layernorm-tuning": (_layernorm, LNTuningConfig),
-}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel, get_peft_model
@@ -136,7 +136,7 @@ def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> Attac
     """
     config = build_config(candidate, base)
     _check_checkpointing(base, candidate)
-    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=config is None))
+    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=changes_base(candidate)))
     try:
         with torch.random.fork_rng(devices=_cuda_devices(base)), quiet_libraries():
             torch.manual_seed(seed)
@@ -178,7 +178,7 @@ def load_adapter(base: BaseModel, candidate: Candidate, folder: Path) -> Attache
     weights = "model.safetensors" if is_full else ADAPTER_WEIGHTS
     if not (folder / weights).exists() and not (is_full and (folder / f"{weights}.index.json").exists()):
         raise DataError(f"{folder}: has no {weights}")
-    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=is_full))
+    snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=changes_base(candidate)))
     try:
         with quiet_libraries():
             model = _load_weights(base, folder) if is_full else _load_peft(base, folder)
@@ -229,6 +229,11 @@ def _load_peft(base: BaseModel, folder: Path) -> PeftModel:
     for warning in caught:
         if "missing adapter keys" in str(warning.message):
             raise DataError(f"{folder}: weights are missing ({' '.join(str(warning.message).split())[:200]})")
+    if model.active_peft_config.peft_type == "ADALORA":
+        # Else a forward pass with labels fails: AdaLoRA looks for the adapter that is trained
+        # (peft/tuners/adalora/model.py).
+        tuner: Any = model.base_model
+        tuner.trainable_adapter_name = model.active_adapter
     return model
 
 

@@ -104,7 +104,8 @@ def _offered() -> tuple[BaseModel, ...]:
 def _methods(spec: CodeTask) -> tuple[tuple[Method, ...], QuantizationChoice | None]:
     """Return the methods that come into question, and the storage of the base weights, None for any.
 
-    Full fine-tuning is what the others are compared with; it is proposed only when asked for.
+    Full fine-tuning is what the others are compared with; it is proposed only when asked for, as are methods that no
+    row of the evidence has on a task with code.
     """
     wanted, needs_quantized = spec.quantization, spec.quantization not in (None, "none")
     if spec.method:
@@ -115,7 +116,7 @@ def _methods(spec: CodeTask) -> tuple[tuple[Method, ...], QuantizationChoice | N
                 does = f"is {method.slug} on a {implied} base; leave --quantization out, or give --method {method.slug}"
             raise InputError(f"--quantization {wanted}: {printable(spec.method)} {does}")
         return (method,), implied or wanted
-    offered = (method for method in METHODS.values() if method.slug != "full")
+    offered = (method for method in METHODS.values() if method.slug != "full" and not method.on_request)
     return tuple(method for method in offered if method.works_quantized or not needs_quantized), wanted
 
 

@@ -1,10 +1,13 @@
 """Code that loads the saved adapter for the head in question: what a reader copies first.
 
-It needs PEFT and transformers only, and reads one example exactly as training did. Not covered: batches; text that
+It needs PEFT and transformers only (and this package, for methods that PEFT does not ship), and reads one example
+exactly as training did. Not covered: batches; text that
 spells a control token which the tokenizer does not mark as special.
 """
 
 from advisor.candidates import Candidate
+from advisor.catalog.method import OWN_PEFT_TYPES
+from advisor.catalog.methods import METHODS
 from advisor.catalog.prompts import SUFFIX_SHARE, Prompt, prompt_of
 from advisor.catalog.tasks import Head, Task, find_task, head_of
 from advisor.report.run_folder import RunFolder
@@ -69,7 +72,7 @@ def code_for(
     if candidate.quantization is not None and not full:
         classes.append("BitsAndBytesConfig")
         arguments.append("quantization_config=quantization")
-    lines = ["import torch"] if head == "causal-lm" else []
+    lines = _registering(candidate) + (["import torch"] if head == "causal-lm" else [])
     lines += [] if full else [f"from peft import {model_class}"]
     lines += [f"from transformers import {', '.join(sorted(classes))}", "", f'folder = "{folder}"']
     if "BitsAndBytesConfig" in classes:
@@ -96,6 +99,14 @@ def decision_rule(task: Task, threshold: float | None) -> str | None:
     return f"The model says the second label when its probability (softmax) {at_least}."
 
 
+def _registering(candidate: Candidate) -> list[str]:
+    """Return the line that makes a method known to PEFT which PEFT does not ship."""
+    method = METHODS.get(candidate.method)
+    if method is None or method.peft_type not in OWN_PEFT_TYPES:
+        return []
+    return ["import advisor.modeling.tuners  # pip install peft-advisor: PEFT does not have this method"]
+
+
 def _quantization(candidate: Candidate, head: Head) -> list[str]:
     """Return the lines that store the base weights as they were stored in training."""
     settings = [f"load_in_{candidate.quantization}=True"]
@@ -116,7 +127,7 @@ def _search(candidate: Candidate, folder: str) -> str:
     settings = [f'dtype="{_DTYPES[candidate.precision]}"']
     full = candidate.method == "full"
     classes = ["AutoTokenizer", encoder]
-    lines = ["import torch"] + ([] if full else ["from peft import PeftConfig, PeftModel"])
+    lines = _registering(candidate) + ["import torch"] + ([] if full else ["from peft import PeftConfig, PeftModel"])
     if candidate.quantization is not None and not full:
         classes.append("BitsAndBytesConfig")
         settings.append("quantization_config=quantization")

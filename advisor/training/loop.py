@@ -18,6 +18,7 @@ from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on, rel
 from advisor.modeling.quiet import quiet_libraries
 from advisor.training.batches import Batch, collate, training_batches
 from advisor.training.random_state import RandomState
+from advisor.training.rank_allocation import RankAllocation
 from advisor.training.retrieval import pair_loss
 from advisor.training.schedule import Schedule, parameter_groups
 from advisor.training.tokens import TokenRow
@@ -81,6 +82,7 @@ class Training:
             num_warmup_steps=math.ceil(schedule.warmup_ratio * n_steps),
             num_training_steps=n_steps,
         )
+        self._ranks = RankAllocation(attached, n_steps)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._precision == "fp16")
         self._batches = training_batches([len(row.input_ids) for row in rows], candidate.batch_size, data_seed)
         self._batches_drawn = 0
@@ -184,6 +186,7 @@ class Training:
             raise NonFiniteLossError(f"the gradient is not finite at step {self.step + 1}")
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        self._ranks.after_step(self.step + 1)
         self._scheduler.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._total, self._units = self._total + self._step_loss * self._step_units, self._units + self._step_units
@@ -206,6 +209,7 @@ class Training:
         found = {f"parameters.{name}": parameter.detach() for name, parameter in self._named_parameters()}
         for number, values in self._optimizer.state_dict()["state"].items():
             found.update({f"optimizer.{number}.{name}": tensor for name, tensor in values.items()})
+        found.update(self._ranks.tensors())
         random = self._random_before if self._waiting else self._random.read()
         found.update({f"random.{number}": state for number, state in enumerate(random)})
         return found
@@ -222,6 +226,7 @@ class Training:
             "units": self._units,
             "scheduler": self._scheduler.state_dict(),
             "scaler": self._scaler.state_dict(),
+            "kept_ranks": self._ranks.kept(),
         }
 
     def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]) -> None:
@@ -248,6 +253,7 @@ class Training:
         self._optimizer.load_state_dict(state)
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(dict(numbers["scaler"]))
+        self._ranks.restore(tensors, numbers.get("kept_ranks"))
         self._random.write([tensors[f"random.{number}"] for number in range(len(self._random.read()))])
         self.step, self.micro_batch_size = int(numbers["step"]), int(numbers["micro_batch_size"])
         self._halved = bool(numbers["halved"])

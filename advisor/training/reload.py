@@ -12,6 +12,8 @@ import numpy as np
 from safetensors.torch import load_file
 
 from advisor.candidates import Candidate
+from advisor.catalog.method import OWN_PEFT_TYPES
+from advisor.catalog.methods import find_method
 from advisor.catalog.tasks import Task
 from advisor.errors import ReloadCheckError
 from advisor.metrics.registry import METRICS
@@ -27,6 +29,7 @@ from advisor.training.thresholds import Predicted, scores_of
 from advisor.trial import Split
 
 SCRIPT = Path(__file__).with_name("reload_script.py")
+_ROOT = Path(__file__).parents[2]  # the folder that the package is in
 _VECTORS = "vectors.safetensors"
 # On a CPU the same batches give the same numbers. A GPU may choose other kernels in another process, which can
 # turn a near tie into another class or token: one percentage point is allowed there.
@@ -45,6 +48,8 @@ def reload_check(
     split: Split = "test",
 ) -> ReloadCheck:
     """Load a saved adapter in a fresh process that does not import this package, and compare its primary metric.
+
+    For a method whose tuner is this package's, the other process imports the tuners.
 
     Args:
         runner: Has the data; no trial may be live. On an accelerator its base models are dropped first, so that
@@ -117,6 +122,8 @@ def _write_job(
     job = {
         "adapter": str(adapter.absolute()),
         "is_full": candidate.method == "full",
+        # Where the package is, for a method whose tuner is its own.
+        "tuners": str(_ROOT) if find_method(candidate.method).peft_type in OWN_PEFT_TYPES else None,
         "head": base.request.head,
         "n_labels": len(base.request.label_names),
         "is_encoder_of_two": is_search and base.request.architecture == "encoder-decoder",

@@ -1,10 +1,12 @@
 """Loads a saved adapter as any user would, with PEFT and transformers alone, and predicts.
 
 Run as `python reload_script.py job.json [job.json ...]` in a process of its own; it imports nothing of the
-package that wrote the adapter. A job says what to load and where the tokenized batches are; one line per
-prediction goes to its output file. Only the standard library, torch, transformers, safetensors and peft are needed.
+package that wrote the adapter, but for the tuners of methods that PEFT does not ship. A job says what to load and where
+the tokenized batches are; one line per prediction goes to its output file. Only the standard library, torch,
+transformers, safetensors and peft are needed.
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -35,6 +37,9 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def load(job: dict[str, Any]) -> tuple[Any, Any]:
     """Return model and tokenizer."""
+    if job["tuners"]:
+        sys.path.insert(0, job["tuners"])
+        importlib.import_module("advisor.modeling.tuners")
     options: dict[str, Any] = {"dtype": DTYPES[job["weights"]], "use_safetensors": True}
     if job["quantization"]:
         options["quantization_config"] = BitsAndBytesConfig.from_dict(job["quantization"])

@@ -67,7 +67,7 @@ def estimate(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, s
         ("--model llama/config.json", "give a folder with a config.json"),
         ("--model llama extra", "unexpected extra argument"),
         ("--model llama --method nosuch", "unknown method 'nosuch'"),
-        ("--model llama --method adapter", "PEFT has none"),
+        ("--model llama --method adapter", "there are three"),
         ("--model llama --gpu Voodoo", "unknown GPU 'Voodoo'"),
         ("--model llama --gpu 'RTX 4091'", "unknown GPU 'RTX 4091'; nearest: "),
         ("--model llama --set foo", "give NAME=VALUE"),

@@ -53,7 +53,7 @@ def test_the_same_command_prints_the_same_bytes(capsys):
         (["--task", "clone-detection", "--vram", "24", "--top", "0"], 2, "--top"),
         (["--task", "clone-detection", "--vram", "24", "--prefer", "beauty"], 2, "--prefer"),
         (["--task", "clone-detection", "--gpu", "Voodoo 2"], 2, "unknown GPU"),
-        (["--task", "clone-detection", "--vram", "24", "--method", "adapter"], 2, "PEFT has none"),
+        (["--task", "clone-detection", "--vram", "24", "--method", "adapter"], 2, "there are three"),
         (["--task", "clone-detection", "--vram", "24", "--model", "./nowhere"], 2, "not a model folder"),
         (["--task", "code-generation", "--vram", "0.2"], 3, "the closest is"),
         (["--task", "clone-detection", "--vram", "24", "--output", "/nowhere/at/all.json"], 2, "cannot be written"),

@@ -178,9 +178,12 @@ def test_every_command_runs_in_the_copy_and_shows_what_was_added(copy):
     assert "1. LoRA on huggingface/CodeBERTa-small-v1" in of("recommend --task clone-detection --vram 8 --model")
     assert of("estimate --model huggingface/CodeBERTa-small-v1").startswith("huggingface/CodeBERTa-small-v1, LoRA")
     assert "task taken: code-readability" in of("recommend --task classify how readable")
-    assert "1. VeRA on" in of("recommend --task clone-detection --vram 8 --method vera")
-    assert of("estimate --model microsoft/codebert-base --method vera").startswith("microsoft/codebert-base, VeRA")
-    assert "VeraConfig(" in (copy / "train_vera.py").read_text(encoding="utf-8")
+    assert "1. LoRA, normal start on" in of("recommend --task clone-detection --vram 8 --method lora-gaussian")
+    estimated = of("estimate --model microsoft/codebert-base --method lora-gaussian")
+    assert estimated.startswith("microsoft/codebert-base, LoRA, normal start")
+    script = (copy / "train_gaussian.py").read_text(encoding="utf-8")
+    assert "LoraConfig(" in script
+    assert "gaussian" in script
     assert json.loads((copy / "candidate.json").read_text(encoding="utf-8"))["method"] == "lora"
 
 

@@ -269,7 +269,8 @@ def test_adapters_may_keep_the_precision_of_the_base_model(name: str) -> None:
 
 def test_every_method_of_this_peft_is_tried() -> None:
     tried = {settings["peft_type"] for settings in TINY.values()} | {"XLORA"}
-    assert tried == {method.value for method in PEFT_TYPE_TO_CONFIG_MAPPING}
+    known = PEFT_TYPE_TO_CONFIG_MAPPING.items()
+    assert tried == {method.value for method, config in known if config.__module__.startswith("peft.")}
 
 
 # Methods that need more than a configuration, or do on a GPU what they do not on a CPU.

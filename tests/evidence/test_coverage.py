@@ -80,5 +80,7 @@ def test_the_tree_names_every_leaf_and_marks_what_was_inferred():
     assert "~" in line["dora"]
     assert "[offered]" in line["dora"]
     assert "~" not in line["prefix-tuning"]
-    assert "[offered]" not in line["adalora"]
+    assert "[offered]" in line["adalora"]
+    assert "[offered]" not in line["xlora"]
+    assert "PEFT" not in line["mam"]
     assert '"Automated Program Repair"' in line["program-repair"]

@@ -72,7 +72,7 @@ def adapter(method: str, name: str, kind: str):
         "lora": lambda: LoraConfig(task_type=kind, r=8, target_modules="all-linear"),
         "dora": lambda: LoraConfig(task_type=kind, r=8, target_modules="all-linear", use_dora=True),
         "prompt-tuning": lambda: PromptTuningConfig(task_type=kind, num_virtual_tokens=8),
-        "bitfit": lambda: BeftConfig(task_type=kind, target_modules="all-linear"),
+        "beft": lambda: BeftConfig(task_type=kind, target_modules="all-linear"),
         "layernorm-tuning": lambda: LNTuningConfig(task_type=kind, target_modules=NORMS.get(name, LLAMA_NORMS)),
     }[method]()
 
@@ -104,7 +104,7 @@ def kept_bytes(name: str, method: str, dtype: torch.dtype) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-METHODS = ("lora", "dora", "ia3", "prompt-tuning", "bitfit", "layernorm-tuning", "full")
+METHODS = ("lora", "dora", "ia3", "prompt-tuning", "beft", "layernorm-tuning", "full")
 CASES = [
     *((name, method, torch.float32) for name in CONFIGS for method in METHODS),
     *(("llama", method, torch.bfloat16) for method in METHODS),

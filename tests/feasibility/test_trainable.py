@@ -20,6 +20,7 @@ from advisor.catalog.base_models import find_base_model
 from advisor.catalog.files import read_rows
 from advisor.catalog.shapes import read_shape
 from advisor.feasibility.trainable import trainable_params
+from advisor.modeling.tuners import BitFitConfig
 
 LORA = {"r": 4, "target_modules": "all-linear"}
 CASES = {
@@ -27,7 +28,8 @@ CASES = {
     "lora-auto": ({"r": 4, "target_modules": "auto"}, lambda kind: LoraConfig(task_type=kind, r=4)),
     "dora": (LORA, lambda kind: LoraConfig(task_type=kind, use_dora=True, **LORA)),
     "ia3": ({"target_modules": "auto"}, lambda kind: IA3Config(task_type=kind)),
-    "bitfit": ({"target_modules": "all-linear"}, lambda kind: BeftConfig(task_type=kind, target_modules="all-linear")),
+    "beft": ({"target_modules": "all-linear"}, lambda kind: BeftConfig(task_type=kind, target_modules="all-linear")),
+    "bitfit": ({}, lambda kind: BitFitConfig(task_type=kind)),
     "prompt-tuning": ({"num_virtual_tokens": 7}, lambda kind: PromptTuningConfig(task_type=kind, num_virtual_tokens=7)),
     "prefix-tuning": ({"num_virtual_tokens": 7}, lambda kind: PrefixTuningConfig(task_type=kind, num_virtual_tokens=7)),
     "p-tuning": (
@@ -47,6 +49,8 @@ MODELS = {
 DIFFERENT = {
     ("microsoft/codebert-base", "layernorm-tuning"), ("Qwen/Qwen2.5-Coder-0.5B", "layernorm-tuning"),
     ("Qwen/Qwen2.5-Coder-0.5B", "ia3"), ("microsoft/codebert-base", "ia3"),
+    # These have no biases.
+    ("Salesforce/codet5-small", "bitfit"), ("codellama/CodeLlama-7b-hf", "bitfit"),
 }  # fmt: skip
 
 
@@ -66,7 +70,7 @@ def shallow_model(hf_id: str):
 @pytest.mark.parametrize("case", CASES)
 def test_the_count_is_that_of_peft(hf_id, case):
     if (hf_id, case) in DIFFERENT:
-        pytest.skip("PEFT takes other modules for this model type")
+        pytest.skip("other modules are adapted on this model type, or none")
     head, kind, model_class = MODELS[hf_id]
     hyperparameters, config = CASES[case]
     with torch.device("meta"):

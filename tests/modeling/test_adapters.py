@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import find_task
-from advisor.modeling.adapters import BUILDERS, UnsupportedCandidateError, build_config, check_supported
+from advisor.modeling.adapters import UnsupportedCandidateError, build_config, check_supported
 from advisor.modeling.base import BaseModel, load_base_model, request_for
+from advisor.modeling.builders import BUILDERS
 from advisor.spec import Architecture
 from tests.training.toy import candidate
 
@@ -42,7 +44,7 @@ def test_every_method_of_the_catalogue_has_a_builder() -> None:
     assert set(BUILDERS) | {"full"} == set(METHODS)
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"full"}))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"full", "llama-adapter"}))  # the last has no classifiers
 def test_the_peft_type_is_the_one_of_the_catalogue(method: str, base_of: BaseOf) -> None:
     built = config(base_of("encoder-only"), method)
     assert built.peft_type == METHODS[method].peft_type
@@ -83,7 +85,7 @@ def test_auto_on_a_model_type_that_peft_does_not_know(base_of: BaseOf, monkeypat
     base = base_of("decoder-only")
     monkeypatch.setattr(base.model.config, "model_type", "brand-new")
     assert config(base, "lora", target_modules="auto").target_modules == "all-linear"
-    with pytest.raises(UnsupportedCandidateError, match="no choice of modules for brand-new"):
+    with pytest.raises(UnsupportedCandidateError, match="ia3 does not work on brand-new models without a list"):
         config(base, "ia3")
     norms = config(base, "layernorm-tuning").target_modules
     assert "model.norm" in norms
@@ -96,8 +98,57 @@ def test_layernorm_tuning_finds_the_norms_of_roberta_which_peft_has_no_list_for(
     assert all(name.endswith("LayerNorm") for name in targets)
 
 
-def test_bitfit_takes_all_linear_layers(base_of: BaseOf) -> None:
-    assert config(base_of("encoder-only"), "bitfit", target_modules="auto").target_modules == "all-linear"
+def test_bitfit_is_refused_on_models_without_biases_and_told_what_works(base_of: BaseOf) -> None:
+    with pytest.raises(
+        UnsupportedCandidateError, match="bitfit does not work on llama models: they have no biases; beft"
+    ):
+        config(base_of("decoder-only"), "bitfit")
+    assert config(base_of("encoder-only"), "bitfit").parts == "all"
+
+
+@pytest.mark.parametrize(("architecture", "head"), [("encoder-only", "roberta"), ("encoder-decoder", "transformer")])
+def test_layer_freezing_trains_copies_of_the_top_layers_of_each_stack_and_of_nothing_else(
+    architecture: Architecture, head: str, base_of: BaseOf
+) -> None:
+    base = base_of(architecture)
+    saved = config(base, "layer-freezing", trained_layers=1).modules_to_save
+    stacks = {"encoder-only": ["encoder.layer"], "encoder-decoder": ["encoder.block", "decoder.block"]}[architecture]
+    tops = [f"{head}.{stack}.1" for stack in stacks]
+    assert saved[: len(tops)] == tops
+    assert set(saved[len(tops) :]) <= {"classification_head"}
+    # PEFT takes every module whose name ends so.
+    for top in tops:
+        assert [name for name, _ in base.model.named_modules() if name.endswith(top)] == [top]
+    everything = config(base, "layer-freezing", trained_layers=99).modules_to_save
+    assert len([name for name in everything if "classification" not in name]) == 2 * len(stacks)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "all"])
+def test_a_number_of_trained_layers_that_is_none_is_refused(value: object, base_of: BaseOf) -> None:
+    with pytest.raises(UnsupportedCandidateError, match="trained_layers"):
+        config(base_of("encoder-only"), "layer-freezing", trained_layers=value)
+
+
+def test_what_is_saved_of_layer_freezing_has_no_name_that_peft_does_not_know(base_of: BaseOf) -> None:
+    built = config(base_of("encoder-only"), "layer-freezing", trained_layers=1)
+    assert type(built) is LoraConfig
+
+
+def test_lora_in_the_feed_forward_sublayers_has_no_other_module(base_of: BaseOf) -> None:
+    targets = config(base_of("decoder-only"), "ff-lora").target_modules
+    assert sorted(targets) == sorted(
+        f"model.layers.{number}.mlp.{name}_proj" for number in (0, 1) for name in ("gate", "up", "down")
+    )
+    with pytest.raises(UnsupportedCandidateError, match="feed-forward"):
+        config(base_of("decoder-only"), "ff-lora", target_modules="all-linear")
+
+
+@pytest.mark.parametrize("method", sorted(slug for slug, one in METHODS.items() if "gpt2" in one.not_model_types))
+def test_methods_that_do_not_know_conv1d_are_refused_on_gpt2_before_anything_is_built(
+    method: str, base_of: BaseOf
+) -> None:
+    with pytest.raises(UnsupportedCandidateError, match=f"^{method} does not work on gpt2 models$"):
+        config(base_of("decoder-only", "gpt2"), method)
 
 
 @pytest.mark.parametrize(

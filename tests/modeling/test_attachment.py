@@ -13,15 +13,29 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
-from advisor.catalog.tasks import find_task
+from advisor.catalog.base_models import find_base_model
+from advisor.catalog.methods import find_method
+from advisor.catalog.tasks import Head, find_task
 from advisor.errors import DataError
+from advisor.feasibility.trainable import trainable_params
 from advisor.modeling.adapters import UnsupportedCandidateError
 from advisor.modeling.attachment import AttachedModel, attach_adapter, load_adapter, untuned
 from advisor.modeling.base import BaseModel, load_base_model, request_for
 from advisor.spec import Architecture
-from tests.training.toy import SETTINGS, SUPPORTED, UNSUPPORTED, candidate
+from tests.training.methods import NEAR_THE_BASE_MODEL, NOT_AT_THE_BASE_MODEL
+from tests.training.toy import MORE_SUPPORTED, SETTINGS, SUPPORTED, UNSUPPORTED, candidate
 
 CPU = torch.device("cpu")
+# A head whose formula has no classifier of its own.
+# A method that nobody is recommended is tried on one architecture in a quick run.
+MORE = [
+    (kind, (pytest.mark.slow,) if find_method(kind[0]).on_request and kind[2] != "encoder-only" else ())
+    for kind in MORE_SUPPORTED
+]
+UNHEADED: dict[Architecture, Head] = {
+    "encoder-only": "causal-lm", "encoder-decoder": "seq2seq-lm", "decoder-only": "causal-lm",
+}  # fmt: skip
+RATES: dict[str, float] = {}
 LABELS = ("no", "perhaps", "yes")
 HEADS = {"encoder-only": "classifier", "decoder-only": "score", "encoder-decoder": "classification_head"}
 
@@ -83,7 +97,7 @@ def train_three_steps(attached: AttachedModel) -> None:
         optimizer.zero_grad()
 
 
-@pytest.fixture(params=SUPPORTED, ids="-".join)
+@pytest.fixture(params=[*SUPPORTED, *(pytest.param(kind, marks=marks) for kind, marks in MORE)], ids="-".join)
 def trained(
     request: pytest.FixtureRequest, base_of: Callable[..., BaseModel], base_folder: Callable[..., Path]
 ) -> Iterator[tuple[AttachedModel, str]]:
@@ -142,7 +156,7 @@ def test_only_adapter_and_head_are_trainable(
         assert len(names) == n_parameters
         return
     marks = {
-        "ia3": "ia3_", "bitfit": "beft_", "layernorm-tuning": "ln_tuning_", "prompt-tuning": "prompt_encoder",
+        "ia3": "ia3_", "bitfit": "bitfit_", "layernorm-tuning": "ln_tuning_", "prompt-tuning": "prompt_encoder",
         "prefix-tuning": "prompt_encoder", "p-tuning": "prompt_encoder",
     }  # fmt: skip
     mark = marks.get(method, "lora_")
@@ -153,7 +167,57 @@ def test_only_adapter_and_head_are_trainable(
     assert not [name for name in in_head if mark in name], "the head itself was adapted"
 
 
-@pytest.mark.parametrize(("method", "task", "architecture"), UNSUPPORTED, ids=map("-".join, SUPPORTED))
+def loss(attached: AttachedModel) -> float:
+    attached.model.eval()
+    with torch.no_grad():
+        outputs: Any = attached.model(**batch(attached.base))
+    return float(outputs.loss)
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "architecture"),
+    [pytest.param(*kind, id="-".join(kind), marks=marks) for kind, marks in MORE],
+)
+def test_a_method_starts_where_it_should_trains_what_the_formula_counts_and_learns(
+    method: str,
+    task: str,
+    architecture: Architecture,
+    base_of: Callable[..., BaseModel],
+    base_folder: Callable[..., Path],
+) -> None:
+    base = base_of(task, architecture)
+    chosen = candidate(base_folder(architecture), architecture, method)
+    plain = untuned(base, seed=5)
+    before = logits(plain)
+    plain.detach()
+    attached = attach_adapter(base, chosen, seed=5)
+    try:
+        if method not in NOT_AT_THE_BASE_MODEL:
+            near = 0.05 if method in NEAR_THE_BASE_MODEL else 1e-5
+            assert logits(attached) == pytest.approx(before, abs=near)
+        in_head = [p for n, p in attached.model.named_parameters() if p.requires_grad and HEADS[architecture] in n]
+        counted = sum(parameter.numel() for parameter in attached.trainable_parameters)
+        model = find_base_model(base.source)
+        estimated = trainable_params(method, chosen.hyperparameters, model, UNHEADED[architecture])
+        assert counted - sum(parameter.numel() for parameter in in_head) == estimated
+
+        first = loss(attached)
+        optimizer = torch.optim.AdamW(attached.trainable_parameters, lr=RATES.get(method, 1e-2))
+        attached.model.train()
+        for _ in range(6):
+            outputs: Any = attached.model(**batch(base))
+            outputs.loss.backward()
+            without = [n for n, p in attached.model.named_parameters() if p.requires_grad and p.grad is None]
+            assert not without
+            optimizer.step()
+            optimizer.zero_grad()
+        assert loss(attached) < first
+    finally:
+        intact = attached.detach()
+    assert intact
+
+
+@pytest.mark.parametrize(("method", "task", "architecture"), UNSUPPORTED, ids=map("-".join, UNSUPPORTED))
 def test_what_cannot_be_trained_is_refused_and_leaves_no_trace(
     method: str,
     task: str,
@@ -300,7 +364,8 @@ def gradients(
     losses: list[float] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        if tensor.layout is torch.strided:  # SHiRA keeps a sparse one
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.random.fork_rng(devices=[]):
@@ -320,6 +385,7 @@ def gradients(
 
 
 CHECKPOINTED = tuple(kind for kind in SUPPORTED if kind[0] not in WITHOUT_CHECKPOINTING)
+MORE_CHECKPOINTED = tuple(kind for kind in MORE_SUPPORTED if kind[0] not in WITHOUT_CHECKPOINTING)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -341,7 +407,13 @@ def test_checkpointing_changes_memory_but_neither_losses_nor_gradients_nor_rando
     assert fewer_bytes < n_bytes / 2
 
 
-@pytest.mark.parametrize(("method", "task", "architecture"), CHECKPOINTED, ids=map("-".join, CHECKPOINTED))
+@pytest.mark.parametrize(
+    ("method", "task", "architecture"),
+    [
+        *(pytest.param(*kind, id="-".join(kind)) for kind in CHECKPOINTED),
+        *(pytest.param(*kind, id="-".join(kind), marks=pytest.mark.slow) for kind in MORE_CHECKPOINTED),
+    ],
+)
 def test_every_method_has_the_same_gradients_with_checkpointing_and_leaves_no_trace(
     method: str, task: str, architecture: Architecture, base_of: Callable[..., BaseModel]
 ) -> None:

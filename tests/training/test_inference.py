@@ -24,7 +24,6 @@ MODELS: list[tuple[str, str, Architecture]] = [
     *((method, "clone-detection", "encoder-only") for method in METHODS),
     ("lora", "code-summarization", "encoder-decoder"),
     ("prompt-tuning", "code-summarization", "decoder-only"),
-    ("bitfit", "code-summarization", "decoder-only"),  # of a model without biases
 ]  # fmt: skip
 
 

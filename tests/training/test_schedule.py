@@ -168,7 +168,7 @@ def test_schedules_of_transformers_are_known_by_name(kind: str, base_folder: Bas
 
 
 def test_vectors_and_scales_are_not_decayed(base_folder: BaseFolder) -> None:
-    for method in ("ia3", "bitfit", "layernorm-tuning"):
+    for method in ("ia3", "beft", "layernorm-tuning"):
         attached = attached_for(candidate(base_folder("decoder-only"), "decoder-only", method), "code-summarization")
         groups = parameter_groups(attached, Schedule(learning_rate=RATE, weight_decay=0.1))
         assert [group["weight_decay"] for group in groups] == [0.0]

@@ -1,7 +1,7 @@
 """Small made-up examples, base models and candidates that the tests of training share."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import torch
 from hypothesis import strategies as st
 
 from advisor.candidates import Candidate
+from advisor.catalog.methods import METHODS as EVERY_METHOD
 from advisor.catalog.methods import find_method
-from advisor.catalog.tasks import Task, find_task
+from advisor.catalog.tasks import Task, find_task, head_of
 from advisor.data.examples import Example
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.base import BaseModel, load_base_model, request_for
@@ -18,6 +19,7 @@ from advisor.spec import Architecture
 from advisor.training.answers import class_names
 from advisor.training.tokens import TokenizedSplit, Tokenizing, lengths_for
 from advisor.trial import Prediction, Split
+from tests.training.methods import SMALL
 
 CLONES = find_task("clone-detection")
 SUMMARIES = replace(find_task("code-summarization"), max_target_length=6)
@@ -38,31 +40,38 @@ METHODS = (
     "lora", "lora-plus", "rslora", "dora", "ia3", "prompt-tuning", "prefix-tuning", "p-tuning", "bitfit",
     "layernorm-tuning", "full",
 )  # fmt: skip
+# The others, each on every architecture once.
+MORE_METHODS = tuple(slug for slug in EVERY_METHOD if slug not in METHODS)
+MORE_SETTINGS: tuple[tuple[str, Architecture], ...] = (
+    ("clone-detection", "encoder-only"),
+    ("code-summarization", "encoder-decoder"),
+    ("code-summarization", "decoder-only"),
+)
 # Combinations that cannot be trained, each with a word that its message must have.
 UNSUPPORTED: dict[tuple[str, str, Architecture], str] = {
     (method, "clone-detection", "encoder-decoder"): "does not work on encoder-decoder"
     for method in ("prompt-tuning", "prefix-tuning", "p-tuning")
-}
+} | {
+    ("bitfit", task, architecture): f"does not work on {kind} models: they have no biases"
+    for task, architecture in SETTINGS
+    for kind in {"encoder-decoder": ("t5",), "decoder-only": ("llama",)}.get(architecture, ())
+}  # fmt: skip
 SUPPORTED = tuple(
     (method, task, architecture)
     for task, architecture in SETTINGS
     for method in METHODS
     if (method, task, architecture) not in UNSUPPORTED
 )
+MORE_SUPPORTED = tuple(
+    (method, task, architecture)
+    for task, architecture in MORE_SETTINGS
+    for method in MORE_METHODS
+    if find_method(method).supports(architecture, head_of(find_task(task), architecture))
+)
 LABELS = ("0", "1", "2")
 WORDS = ("return", "the", "sum", "of", "a", "list", "x .", "")
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 _NAMES = ("add", "sum", "print", "main", "range", "args", "length", "numbers")
-# Values that suit models with 32 hidden dimensions.
-_SMALL: Mapping[str, Mapping[str, object]] = {
-    "lora": {"r": 4, "lora_alpha": 8},
-    "lora-plus": {"r": 4, "lora_alpha": 8, "loraplus_lr_ratio": 4.0},
-    "rslora": {"r": 4, "lora_alpha": 8},
-    "dora": {"r": 4, "lora_alpha": 8},
-    "prompt-tuning": {"num_virtual_tokens": 4},
-    "prefix-tuning": {"num_virtual_tokens": 4},
-    "p-tuning": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
-}
 
 
 def examples(task: Task, n: int, seed: int = 0) -> tuple[Example, ...]:
@@ -132,7 +141,7 @@ def candidate(
     """Make a candidate with the catalogue's defaults, a larger learning rate, and `changes` to its hyperparameters."""
     hyperparameters: dict[str, object] = {
         **find_method(method).hyperparameters(architecture),
-        **_SMALL.get(method, {}),
+        **SMALL.get(method, {}),
         "learning_rate": 1e-2,
         **changes,
     }

@@ -11,17 +11,19 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from peft import PeftModel
 from torch.nn import functional
 
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.base import BaseModel
 from advisor.modeling.devices import is_out_of_memory, release_memory
 from advisor.modeling.quiet import quiet_libraries
+from advisor.modeling.tuners.hybrid import MamConfig
 from advisor.training.batches import Batch, collate
 from advisor.training.loop import MicroBatch, NonFiniteLossError, Training
 from advisor.training.packing.layout import PackingError
 from advisor.training.packing.randomness import SlotRandomness
-from advisor.training.packing.trunk import Trunk, has_prompts
+from advisor.training.packing.trunk import Trunk, can_be_routed, has_prompts
 from advisor.training.tokens import IGNORED, TokenRow
 
 _log = logging.getLogger(__name__)
@@ -31,7 +33,8 @@ def pack_key(attached: AttachedModel, *, gradient_checkpointing: bool) -> tuple[
     """Return what trainings that share passes must have in common, None for one that cannot share any.
 
     Full fine-tuning changes the base model; rows that must be padded on the left would be moved by the others' padding;
-    recomputed layers would draw their dropout twice; embeddings of a batch are compared with each other.
+    recomputed layers would draw their dropout twice; embeddings of a batch are compared with each other; and some
+    methods do not stand on the base model that the others see.
     """
     is_full = attached.model is attached.base.model
     compares = attached.base.request.head == "embedding"
@@ -39,7 +42,10 @@ def pack_key(attached: AttachedModel, *, gradient_checkpointing: bool) -> tuple[
         return None
     if has_prompts(attached):
         return (attached.base.request, attached.model.active_peft_config.peft_type, attached.virtual_tokens)  # type: ignore[union-attr]
-    return (attached.base.request,)
+    if not can_be_routed(attached):
+        return None
+    n_prefix = prefix_tokens(attached)
+    return (attached.base.request, "prefixes", n_prefix) if n_prefix else (attached.base.request,)
 
 
 class Pack:
@@ -203,7 +209,8 @@ class Pack:
 
     def _lengths(self, rows: Sequence[TokenRow], batch: Batch) -> dict[int, int]:
         """Return the lengths of these rows alone by the lengths that they are padded to here."""
-        virtual = next(iter(self._trainings.values())).attached.virtual_tokens
+        attached = next(iter(self._trainings.values())).attached
+        virtual = attached.virtual_tokens or prefix_tokens(attached)
         source = max(len(row.input_ids) for row in rows)
         padded = batch["input_ids"].shape[1]
         found = {padded: source, padded + virtual: source + virtual}
@@ -212,6 +219,13 @@ class Pack:
             padded = batch["labels"].shape[1]
             found |= {padded: target, padded + virtual: target + virtual}
         return found
+
+
+def prefix_tokens(attached: AttachedModel) -> int:
+    """Return how many keys the adapter puts before those of the text inside attention."""
+    model = attached.model
+    config = model.active_peft_config if isinstance(model, PeftModel) else None
+    return config.num_prefix_tokens if isinstance(config, MamConfig) else 0
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

@@ -8,17 +8,20 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from peft.utils.other import AuxiliaryTrainingWrapper
 from transformers import PreTrainedModel
 
 from advisor.modeling.attachment import AttachedModel
 from advisor.modeling.base import BaseModel
 from advisor.modeling.sharing import shared_copy
+from advisor.modeling.tuners.bottleneck import BesideLayer
+from advisor.modeling.tuners.prefix_attention import PrefixLayer, give_prefixes
 from advisor.training.packing.layout import Layout
 from advisor.training.packing.lora import LoraStack, is_plain_lora
 from advisor.training.packing.randomness import SlotRandomness
-from advisor.training.packing.routing import Routed, RoutedLinear, runs_base_once
+from advisor.training.packing.routing import Routed, RoutedLinear, enter, joined, runs_base_once
 
 
 class Trunk:
@@ -41,10 +44,19 @@ class Trunk:
         self._stacks: list[LoraStack] = []
         self._linears: list[RoutedLinear] = []
         model = shared_copy(base.model)
+        beside: dict[str, dict[int, BesideLayer]] = defaultdict(dict)
         for path, own in _changed(attached).items():
             parent, _, name = path.rpartition(".")
             place = model.get_submodule(parent)
+            while isinstance(place, (Routed, RoutedLinear)):  # another slot has changed the module around this one
+                place = place.base_layer
             place._modules[name] = self._routed(model.get_submodule(path), own)
+            for slot, layer in own.items():
+                if isinstance(layer, BesideLayer):
+                    beside[layer.reads][slot] = layer
+        for path, layers in beside.items():
+            hook = partial(enter, layers, self.layout)
+            model.get_submodule(path).register_forward_pre_hook(hook, with_kwargs=True)
         self.model: PreTrainedModel | PeftModel = self._with_prompts(model, attached)
 
     def train(self, mode: bool = True) -> None:
@@ -81,6 +93,9 @@ class Trunk:
             linear.randomness = randomness
 
     def _routed(self, base: torch.nn.Module, own: dict[int, torch.nn.Module]) -> torch.nn.Module:
+        if all(isinstance(layer, PrefixLayer) for layer in own.values()):
+            give_prefixes(base, partial(joined, own, self.layout))
+            return base
         if not runs_base_once(own):
             return Routed(base, own, self.layout)
         low_rank = {slot: layer for slot, layer in own.items() if is_plain_lora(layer)}
@@ -127,6 +142,29 @@ class Trunk:
 def has_prompts(attached: AttachedModel) -> bool:
     """Does this adapter work by prompts or prefixes, not by changed modules?"""
     return isinstance(attached.model, PeftModel) and attached.model.active_peft_config.is_prompt_learning
+
+
+def can_be_routed(attached: AttachedModel) -> bool:
+    """Can this adapter train on rows among others', beside other adapters on the same weights?
+
+    Not where it changes the frozen weights it starts from (PiSSA, OLoRA), trains whole layers, has a loss or draws of
+    its own (AdaLoRA, PVeRA), or changes the model by other means than modules of PEFT's (adaption prompts).
+    """
+    if not isinstance(attached.model, PeftModel):
+        return False
+    config: Any = attached.model.active_peft_config
+    keeps_weights = getattr(config, "init_lora_weights", True) in (True, False, "gaussian")
+    trains_layers = getattr(config, "target_modules", None) == DUMMY_TARGET_MODULES
+    if config.peft_type in ("ADALORA", "PVERA") or not keeps_weights or trains_layers:
+        return False
+    known = {
+        id(parameter)
+        for module in attached.model.modules()
+        if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper, BaseTuner))
+        for name, parameter in module.named_parameters()
+        if not isinstance(module, BaseTuner) or not name.startswith("model.")
+    }
+    return all(id(parameter) in known for parameter in attached.trainable_parameters)
 
 
 def _changed(attached: Mapping[int, AttachedModel]) -> dict[str, dict[int, Any]]:

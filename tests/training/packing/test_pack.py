@@ -17,7 +17,7 @@ from advisor.spec import Architecture
 from advisor.training.loop import NonFiniteLossError
 from advisor.training.packing.pack import Pack, pack_key
 from tests.training.packing.trainings import alone, packed, parameters_of, training_on
-from tests.training.toy import COMMENTS, SETTINGS, SUPPORTED, TASKS, base_for, candidate
+from tests.training.toy import COMMENTS, MORE_SUPPORTED, SETTINGS, SUPPORTED, TASKS, base_for, candidate
 
 pytestmark = pytest.mark.slow  # together more than the fast part can take
 
@@ -32,6 +32,9 @@ PACKED = [
     if kind[0] != "full"
     and not (kind[0] in ("prompt-tuning", "p-tuning") and kind[1:] == ("clone-detection", "decoder-only"))
 ]
+# Their keys stand in the attention of all rows, so packs are of one kind.
+ALONE_OF_THEIR_KIND = frozenset({"mam"})
+NEVER_PACKED = frozenset({"adalora", "layer-freezing", "llama-adapter", "olora", "pissa", "pvera"})
 # The rest is slow in sum, not one by one.
 ALL = [
     pytest.param(
@@ -81,6 +84,33 @@ def test_every_method_trains_in_a_pack_as_it_does_alone(kind: tuple[str, str, An
     _, together, losses = packed(base, chosen, task, N_STEPS)
     assert_same(solo, together, solo_losses, losses)
     assert len(set(solo_losses[0])) == N_STEPS
+
+
+OURS = ("adapter-houlsby", "adapter-pfeiffer", "adapter-parallel", "compacter", "mam", "ff-lora-adapter", "ff-lora")
+MORE = [
+    pytest.param(kind, id="-".join(kind), marks=() if kind[0] in {*OURS, *NEVER_PACKED} else pytest.mark.heavy)
+    for kind in MORE_SUPPORTED
+]
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_the_other_methods_train_in_a_pack_too(kind: tuple[str, str, Any], base_folder: BaseFolder) -> None:
+    method, task_name, architecture = kind
+    task, folder = TASKS[task_name], base_folder(architecture)
+    # Beside a method that changes other modules, where they may share passes at all.
+    chosen = [*variants(folder, architecture, method)[:2], candidate(folder, architecture, "lora", lora_dropout=0.1)]
+    if method in ALONE_OF_THEIR_KIND:
+        chosen.pop()
+    base = base_for(chosen[0], task)
+    if method in NEVER_PACKED:
+        assert (
+            pack_key(training_on(base, chosen[0], task, seed=0, n_steps=1).attached, gradient_checkpointing=False)
+            is None
+        )
+        return
+    solo, solo_losses = alone(base, chosen, task, N_STEPS)
+    _, together, losses = packed(base, chosen, task, N_STEPS)
+    assert_same(solo, together, solo_losses, losses)
 
 
 @pytest.mark.parametrize("architecture", ["decoder-only", "encoder-decoder"])

@@ -1,0 +1,1 @@
+"""The entries of the catalogue of methods, by what the methods train."""
