@@ -102,7 +102,32 @@ def _recommendation(request: TuningRequest) -> Recommendation:
     if given is not None:
         return given
     assert request.task is not None
-    return recommend(replace(_asked(request, request.task, Budget()), base_model=next(iter(request.base_models), None)))
+    spec = replace(_asked(request, request.task, Budget()), base_model=next(iter(request.base_models), None))
+    named = [resolve_method(name)[0] for name in request.methods]
+    on_request = [method.slug for method in named if method.on_request] if len(named) > 1 else []
+    if not on_request:
+        return recommend(spec)
+    return _with_requested(spec, request.methods, on_request, others=len(on_request) < len(named))
+
+
+def _with_requested(
+    spec: CodeTask, methods: tuple[str, ...], on_request: Sequence[str], *, others: bool
+) -> Recommendation:
+    """Return a recommendation with a line for each method that is ranked on request only, on the base of the others.
+
+    Args:
+        spec: What is asked, with no method.
+        methods: All that are named.
+        on_request: Those of them that `recommend` does not rank unasked.
+        others: Whether there are others among them.
+    """
+    first = recommend(spec if others else replace(spec, method=on_request[0]))
+    lines = _of_methods(first.candidates, methods)
+    if not lines:
+        raise InputError(_not_held(methods, first))
+    alike = replace(spec, base_model=lines[0].base_model)
+    found = [recommend(replace(alike, method=slug)).candidates[0] for slug in on_request[0 if others else 1 :]]
+    return replace(first, candidates=(*lines, *found))
 
 
 def _recommendation_for_each(request: TuningRequest) -> Recommendation:

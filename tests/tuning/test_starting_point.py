@@ -45,7 +45,10 @@ def test_every_warm_start_can_be_enqueued():
         parameters_of(candidate, start.space)
 
 
-@pytest.mark.parametrize("methods", [("ia3",), ("lora", "ia3"), ("qlora",)])
+@pytest.mark.parametrize(
+    "methods",
+    [("ia3",), ("lora", "ia3"), ("qlora",), ("lora", "adapter-houlsby", "vera"), ("loha", "lokr"), ("mam",)],
+)
 def test_only_the_wanted_methods_are_searched(methods):
     start = find_starting_point(request(task="clone-detection", base_model=MODEL, methods=methods))
     wanted = {"lora" if name == "qlora" else name for name in methods}
