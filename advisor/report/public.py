@@ -32,11 +32,18 @@ _NOT_TEXT = ("predictions", "sha256", "evidence")
 def is_local(base_model: str) -> bool:
     """Tell a folder from a hub id, which is a name or an owner and a name."""
     return (
-        Path(base_model).exists()
+        _exists(base_model)
         or base_model.startswith((".", "/", "~"))
         or base_model.count("/") > 1
         or "\\" in base_model
     )
+
+
+def _exists(base_model: str) -> bool:
+    try:
+        return Path(base_model).exists()
+    except (OSError, ValueError):  # too long for a path, or with a character that none may have
+        return False
 
 
 def public_name(base_model: str) -> str:

@@ -5,10 +5,12 @@ where there is more than one; with one seed, how much a result moves between see
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from advisor.candidates import Candidate
 from advisor.report.formatting import base_title, interval, listed, method_title, metric_title, number, plural, signed
+from advisor.report.public import public_name
 from advisor.report.run_folder import RunFolder
 from advisor.result import Difference, TuningResult
 from advisor.trial import TrialRecord
@@ -159,7 +161,7 @@ def _sentence(run: RunFolder, result: TuningResult) -> str:
     trial = run.trial(result.best_trial)
     what = f"Trial {result.best_trial}"
     if trial is not None:
-        what += f" ({method_title(trial.candidate.method)} on {base_title(trial.candidate)})"
+        what += f" ({method_title(trial.candidate.method)} on {_shown_base(trial.candidate)})"
     if best is None:
         return f"{what} was chosen on the validation split and was not evaluated on the test split."
     value = number(best.evaluation.metrics.get(metric))
@@ -193,7 +195,7 @@ def _unfinished(run: RunFolder) -> Verdict:
     else:
         sentence = (
             f"{done} on record; the best so far is trial {best.number} ({method_title(best.candidate.method)} on "
-            f"{base_title(best.candidate)}) with {number(best.value)} on the validation split. "
+            f"{_shown_base(best.candidate)}) with {number(best.value)} on the validation split. "
             "Nothing was evaluated on the test split, so no claim is made."
         )
     return Verdict(
@@ -202,3 +204,8 @@ def _unfinished(run: RunFolder) -> Verdict:
         sentence=sentence,
         advice="Run the same command again to continue; finished trials are not repeated.",
     )
+
+
+def _shown_base(candidate: Candidate) -> str:
+    """Return the base model for a sentence: of a folder the last name, whose place stands in the configuration."""
+    return base_title(replace(candidate, base_model=public_name(candidate.base_model)))

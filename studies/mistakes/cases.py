@@ -67,8 +67,8 @@ MISTAKES = (
     ),
     Mistake(
         name="the method is misspelt",
-        arguments=(*RECOMMEND, "--method", "lroa"),
-        says=("unknown method 'lroa'", "nearest: lora"),
+        arguments=(*RECOMMEND, "--method", "lorra"),
+        says=("unknown method 'lorra'", "nearest: lora"),
     ),
     Mistake(
         name="the base model is misspelt",

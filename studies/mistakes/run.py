@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="run the cases whose name holds this")
     parser.add_argument("--folder", type=Path, help="use this folder, made by an earlier call with it")
     arguments = parser.parse_args()
+    # What a shell starts in the background ignores Ctrl-C, and so would the commands that are started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [one for one in MISTAKES if arguments.only in one.name]
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary) / "world"

@@ -31,7 +31,7 @@ CASES = [
         family,
         slug,
         id=f"{family}-{slug}",
-        marks=(pytest.mark.slow,) if method.on_request and family != "llama" else (),
+        marks=(pytest.mark.heavy,) if method.on_request and family != "llama" else (),
     )
     for family, (_, architecture, head) in KINDS.items()
     for slug, method in METHODS.items()

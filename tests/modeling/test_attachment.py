@@ -411,7 +411,7 @@ def test_checkpointing_changes_memory_but_neither_losses_nor_gradients_nor_rando
     ("method", "task", "architecture"),
     [
         *(pytest.param(*kind, id="-".join(kind)) for kind in CHECKPOINTED),
-        *(pytest.param(*kind, id="-".join(kind), marks=pytest.mark.slow) for kind in MORE_CHECKPOINTED),
+        *(pytest.param(*kind, id="-".join(kind), marks=pytest.mark.heavy) for kind in MORE_CHECKPOINTED),
     ],
 )
 def test_every_method_has_the_same_gradients_with_checkpointing_and_leaves_no_trace(
