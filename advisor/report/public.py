@@ -32,10 +32,7 @@ _NOT_TEXT = ("predictions", "sha256", "evidence")
 def is_local(base_model: str) -> bool:
     """Tell a folder from a hub id, which is a name or an owner and a name."""
     return (
-        _exists(base_model)
-        or base_model.startswith((".", "/", "~"))
-        or base_model.count("/") > 1
-        or "\\" in base_model
+        _exists(base_model) or base_model.startswith((".", "/", "~")) or base_model.count("/") > 1 or "\\" in base_model
     )
 
 
