@@ -13,11 +13,12 @@ from typing import Any, Literal, get_args
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import BaseTuner, check_adapters_to_merge
 from torch import nn
 
 from advisor.modeling.tuners.insertion import layers_of
 from advisor.modeling.tuners.registration import peft_type
+from advisor.modeling.tuners.wrapping import WrappingLayer
 
 Parts = Literal["all", "attention", "feed-forward"]
 
@@ -51,7 +52,7 @@ class BitFitConfig(PeftConfig):
             raise ValueError(f"parts {self.parts!r} is not one of {', '.join(get_args(Parts))}")
 
 
-class BitFitLayer(nn.Module, BaseTunerLayer):
+class BitFitLayer(WrappingLayer):
     """A module with a bias b, and changes Δ of it."""
 
     adapter_layer_names = ("bitfit_bias",)
@@ -59,20 +60,8 @@ class BitFitLayer(nn.Module, BaseTunerLayer):
 
     def __init__(self, base_layer: nn.Module) -> None:
         """Wrap a module that has a bias."""
-        super().__init__()
-        self.base_layer = base_layer
+        super().__init__(base_layer)
         self.bitfit_bias = nn.ParameterDict()
-        self.merged_adapters: list[str] = []
-        self._disable_adapters = False
-
-    def __getattr__(self, name: str) -> Any:
-        """Look up in the wrapped module what this one lacks."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base_layer":
-                raise
-            return getattr(self.base_layer, name)
 
     def update_layer(self, name: str, *, inference_mode: bool) -> None:
         """Add an adapter: a change of zero."""

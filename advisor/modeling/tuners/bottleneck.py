@@ -32,19 +32,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.activations import ACT2FN
 
 from advisor.modeling.tuners.bottleneck_config import BottleneckConfig, Initialization
 from advisor.modeling.tuners.composition import Fusion, TrainedAdapter, bottleneck_size
+from advisor.modeling.tuners.wrapping import WrappingLayer
 
 # Standard deviations of `Initialization`; Houlsby et al. cut theirs off at two of them.
 _NEAR_IDENTITY_STD = 0.01
 _NORMAL_STD = 0.02
 
 
-class BottleneckLayer(nn.Module, BaseTunerLayer):
+class BottleneckLayer(WrappingLayer):
     """A module of the base model with adapters after it, `h + A(h)`."""
 
     adapter_layer_names = ("bottleneck_down", "bottleneck_up", "bottleneck_trained", "bottleneck_fusion")
@@ -57,8 +57,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
             base_layer: The module.
             size: Hidden size d.
         """
-        super().__init__()
-        self.base_layer = base_layer
+        super().__init__(base_layer)
         self.size = size
         self.bottleneck_down = nn.ModuleDict()
         self.bottleneck_up = nn.ModuleDict()
@@ -68,17 +67,6 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         self.bottleneck_fusion = nn.ModuleDict()
         self.bottleneck_scaling: dict[str, float] = {}
         self.non_linearities: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
-        self.merged_adapters: list[str] = []
-        self._disable_adapters = False
-
-    def __getattr__(self, name: str) -> Any:
-        """Look up in the wrapped module what this one lacks: models read attributes of their layers."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base_layer":
-                raise
-            return getattr(self.base_layer, name)
 
     def update_layer(self, name: str, config: BottleneckConfig, make_linear: Callable[..., nn.Module]) -> None:
         """Add an adapter.

@@ -18,10 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from advisor.modeling.tuners.wrapping import WrappingLayer
 
 NAME = "advisor-prefix"
 _WITH_MASK = frozenset({"sdpa", "eager"})
@@ -56,7 +57,7 @@ class PrefixBank(nn.Module):
         return keys, values
 
 
-class PrefixLayer(nn.Module, BaseTunerLayer):
+class PrefixLayer(WrappingLayer):
     """An attention module with prefixes; the banks belong to the tuner."""
 
     adapter_layer_names = ()
@@ -64,21 +65,9 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
 
     def __init__(self, base_layer: nn.Module) -> None:
         """Wrap an attention module and let it ask for prefixes."""
-        super().__init__()
-        self.base_layer = base_layer
+        super().__init__(base_layer)
         self.banks: dict[str, Callable[[], tuple[torch.Tensor, torch.Tensor]]] = {}
-        self.merged_adapters: list[str] = []
-        self._disable_adapters = False
         give_prefixes(base_layer, self.prefix)
-
-    def __getattr__(self, name: str) -> Any:
-        """Look up in the wrapped module what this one lacks."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "base_layer":
-                raise
-            return getattr(self.base_layer, name)
 
     def update_layer(self, name: str, bank: Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Give the layer the prefix of an adapter."""
