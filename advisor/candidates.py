@@ -8,6 +8,7 @@ from advisor.catalog.base_models import BaseModel
 from advisor.catalog.dimensions import Scalar
 from advisor.catalog.methods import LORA_FAMILY, Method, derived_values
 from advisor.catalog.tasks import Head, Task, head_of
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.evidence.digest import Digest, Setting, Vote
 from advisor.spec import Architecture, Precision, Quantization
 
@@ -44,6 +45,8 @@ class Candidate:
         micro_batch_size: Examples in memory at once; gradients add up to the batch size. None for the whole batch.
         gradient_checkpointing: Keep only the inputs of the layers between forward and backward pass and compute the
             rest anew: less memory, more time, the same gradients.
+        adapters: Trained adapters that this one is made of, the lowest first; none for most methods. They are no
+            hyperparameter: these are single values that a search may vary, and no search varies what it builds on.
     """
 
     base_model: str
@@ -56,6 +59,7 @@ class Candidate:
     max_seq_length: int = 512
     micro_batch_size: int | None = None
     gradient_checkpointing: bool = False
+    adapters: tuple[TrainedAdapter, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.max_seq_length < 1:

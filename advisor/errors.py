@@ -55,7 +55,7 @@ class InfeasibleBudgetError(AdvisorError):
 
 
 class ReloadCheckError(AdvisorError):
-    """The saved adapter, loaded by PEFT alone, did not give the metric that training saw."""
+    """The saved adapter, loaded in a fresh process, did not give the metric that training saw."""
 
 
 def nearest_names(name: str, known: Iterable[str], n: int = 3) -> list[str]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from advisor.candidates import Candidate
+from advisor.catalog.loaders import loaders_of
 from advisor.catalog.prompts import Prompt
-from advisor.trial import Evaluation, Objective, PackMeasurement, TradeOffs, TrialFailure
+from advisor.trial import Evaluation, Objective, PackMeasurement, TradeOffs, TrialFailure, WorkerUse
 
 # Version 2 has results of several seeds; what it adds has defaults, so that results of version 1 can still be read.
 SCHEMA_VERSION = 2
@@ -301,7 +302,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadCheck:
-    """The saved adapter loaded by PEFT alone in a fresh process, evaluated on the test split.
+    """The saved adapter loaded in a fresh process that does not know how it was trained, evaluated on the test split.
 
     Attributes:
         passed: Whether every metric agrees within `tolerance`.
@@ -344,6 +345,7 @@ class TuningResult:
         packing: How many trials shared passes, None in results of earlier versions.
         n_trials_finished: Trials on record when this was written, None in version 1.
         trade_offs: What quality costs in memory and time, None where no trial was measured.
+        workers: How several workers were used; empty for one.
         prompt: What the best trial's decoder reads around a source; None for other models, and in results of earlier
             versions, which knew the plain template only.
     """
@@ -369,6 +371,7 @@ class TuningResult:
     packing: Packing | None = None
     n_trials_finished: int | None = None
     trade_offs: TradeOffs | None = None
+    workers: tuple[WorkerUse, ...] = ()
     prompt: Prompt | None = None
 
     @property
@@ -379,6 +382,12 @@ class TuningResult:
         """
         best = next((row for row in self.contenders if row.trial == self.best_trial), None)
         return None if best is None or best.delivered is None else best.delivered.evaluation.threshold
+
+    @property
+    def loaders(self) -> str:
+        """What loads the saved adapter, for people, such as "PEFT alone"."""
+        best = next((row for row in self.contenders if row.trial == self.best_trial), None)
+        return loaders_of("" if best is None or best.candidate is None else best.candidate.method)
 
     def __post_init__(self) -> None:
         if self.schema_version not in READABLE_VERSIONS:

@@ -101,15 +101,18 @@ class SearchSpace:
         raise ValueError(f"{candidate.base_model} ({candidate.quantization or 'not quantized'}) is not searched")
 
 
-def search_space(recommendation: Recommendation, base_model: str | None = None) -> SearchSpace:
+def search_space(
+    recommendation: Recommendation, base_model: str | None = None, *, most_methods: int = MOST_METHODS
+) -> SearchSpace:
     """Return the space around a recommendation for one base model.
 
     It holds the methods recommended for that base model, then those recommended for other base models that work on
-    it as well, five at most.
+    it as well.
 
     Args:
         recommendation: Any recommendation.
         base_model: One of its base models; None for the first.
+        most_methods: How many methods at most: whoever names more wants them all.
 
     Raises:
         InputError: The recommendation does not hold the base model.
@@ -129,15 +132,19 @@ def search_space(recommendation: Recommendation, base_model: str | None = None) 
     return SearchSpace(
         methods=tuple(
             MethodSpace(method=slug, dimensions=_dimensions(slug, first.architecture, published.get(slug, {})))
-            for slug in methods[:MOST_METHODS]
+            for slug in methods[:most_methods]
         )
     )
 
 
-def joint_search_space(recommendation: Recommendation) -> SearchSpace:
+def joint_search_space(recommendation: Recommendation, *, most_methods: int = MOST_METHODS) -> SearchSpace:
     """Return the space over all base models of a recommendation, in every storage in which it has them.
 
-    Methods are those of the recommendation in its order, five at most; each base model has those that work on it.
+    Methods are those of the recommendation in its order; each base model has those that work on it.
+
+    Args:
+        recommendation: Any recommendation.
+        most_methods: How many methods at most, but for the best of each base model.
 
     Raises:
         InputError: The recommendation holds no candidate.
@@ -146,11 +153,11 @@ def joint_search_space(recommendation: Recommendation) -> SearchSpace:
     for line in recommendation.candidates:
         firsts.setdefault((line.base_model, line.quantization), line)
     if len(firsts) < 2:
-        return search_space(recommendation)
+        return search_space(recommendation, most_methods=most_methods)
     # The best method of each base model is tried in any case; the others follow.
     best = dict.fromkeys(line.method for line in firsts.values())
     others = dict.fromkeys(line.method for line in recommendation.candidates)
-    wanted = list(dict.fromkeys((*best, *others)))[: max(MOST_METHODS, len(best))]
+    wanted = list(dict.fromkeys((*best, *others)))[: max(most_methods, len(best))]
     bases = tuple(
         BaseSpace(label=_label(line, list(firsts)), recommended=_clipped_candidate(line, parts), methods=parts)
         for line in firsts.values()
@@ -197,6 +204,7 @@ def candidate_from_choice(base: RankedCandidate | Candidate, method: str, values
         max_seq_length=base.max_seq_length,
         micro_batch_size=base.micro_batch_size,
         gradient_checkpointing=base.gradient_checkpointing and method not in WITHOUT_CHECKPOINTING,
+        adapters=base.adapters if method == base.method else (),
     )  # fmt: skip
 
 

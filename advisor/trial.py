@@ -303,6 +303,25 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerUse:
+    """How one of several workers spent the time of search and finals, in this run of the study.
+
+    Attributes:
+        name: For people, with its device.
+        n_trials: Trials and final runs that began on it.
+        busy_s: Seconds in which it did something.
+        idle_s: Seconds in which it waited.
+        n_lost: How often its process ended and was replaced.
+    """
+
+    name: str
+    n_trials: int
+    busy_s: float
+    idle_s: float
+    n_lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradeOff:
     """A complete trial by all that it may be chosen for.
 

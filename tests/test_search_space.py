@@ -144,8 +144,8 @@ def test_every_base_model_has_the_methods_that_work_on_it_and_the_ranges_for_its
         assert all(own[part.method] == part for part in base.methods if part.method in own)
         assert {part.method for part in base.methods} <= {line.method for line in alone.candidates}
     methods = {label: {part.method for part in base.methods} for label, base in bases.items()}
-    assert "prefix-tuning" in methods[ENCODER]
-    assert "prefix-tuning" not in methods[T5]  # PEFT cannot put it under a classifier of that architecture
+    assert "bitfit" in methods[ENCODER]
+    assert "bitfit" not in methods[T5]  # it has no biases
     assert {part.method for part in space.methods} == set().union(*methods.values())
     assert len(space.methods) <= MOST_METHODS
 

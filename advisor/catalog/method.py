@@ -41,12 +41,15 @@ class Method:
         defaults: Hyperparameters of a candidate without evidence of its own.
         learning_rates: Better default of `learning_rate` for an architecture.
         dimensions: What the search varies, and its widest sensible range.
-        works_quantized: Whether PEFT documents it on a 4-bit or 8-bit base.
+        works_quantized: Whether it was trained on a 4-bit or 8-bit base: PEFT documents it, or
+            `studies/quantized_methods` tried it.
         model_types: transformers' model types it works on without a list of modules; None for all.
         not_model_types: transformers' model types it does not work on, found by trying.
         on_request: It is built when it is asked for by name, but neither ranked nor searched unasked: no row of the
             evidence has it on a task with code, or its memory is not known from dry runs.
         basis: What the numbers of a method rest on that no row of the evidence has, for people.
+        least_adapters: Trained adapters that it is made of at least; see `catalog.trained_adapters`. Whoever asks for
+            it names them, so it is always `on_request`.
     """
 
     slug: str
@@ -65,6 +68,11 @@ class Method:
     not_model_types: frozenset[str] = frozenset()
     on_request: bool = False
     basis: str = ""
+    least_adapters: int = 0
+
+    def __post_init__(self) -> None:
+        if self.least_adapters and not self.on_request:
+            raise ValueError(f"{self.slug}: nobody can be recommended a method unasked that needs trained adapters")
 
     def supports(self, architecture: Architecture, head: Head) -> bool:
         """Can a base model of this architecture be tuned so under this head?"""

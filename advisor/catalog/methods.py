@@ -136,9 +136,7 @@ def _full() -> Method:
 
 # With rows of evidence, but without stored dry runs yet: by a formula for their memory they would be compared with
 # methods whose memory is known better.
-WITHOUT_STEP_PROFILES = frozenset({
-    "adalora", "adapter-houlsby", "adapter-parallel", "adapter-pfeiffer", "compacter", "layer-freezing", "mam",
-})  # fmt: skip
+WITHOUT_STEP_PROFILES = frozenset({"adalora"})
 
 METHODS: dict[str, Method] = {
     method.slug: replace(method, on_request=True) if method.slug in WITHOUT_STEP_PROFILES else method

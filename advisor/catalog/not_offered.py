@@ -12,10 +12,14 @@ NOT_OFFERED: Mapping[str, str] = {
     "eva": "LoRA's ranks are found from a pass over the data before training",
     "corda": "LoRA's start is found from a pass over the data before training",
     "shadow": "it trains a second network beside a decoder by a loss of its own",
-    "adapter-fusion": "it joins adapters that were trained on other tasks before",
-    "adapter-stack": "it puts an adapter on one that was trained on another task before",
-    "advfusion": "it joins adapters that were trained on other tasks before",
-    "pass-tuning": "its prefixes come from a graph network over syntax trees",
+    "advfusion": "it trains a fusion in two phases, the first of them without the target language's own adapter, and "
+    "`tune` trains in one; adapter-fusion is the second phase alone",
+    "language-adapter": "it is trained on plain code of one language, and tasks here have inputs with their answers",
+    "task-adapter": "alone it is a bottleneck adapter as any other; ask for adapter-pfeiffer",
+    # https://github.com/nchen909/Pass-Tuning at 0070fff: one piece of code for all examples, given as a file; the
+    # retrieval that would find it is empty there, and T5 and PLBART classify without the prefix.
+    "pass-tuning": "its prefix comes from the syntax tree of one chosen piece of code; how that is chosen is neither "
+    "in its abstract nor in its published program",
     "reft": "PEFT has none",
     "intrinsic-said": "PEFT has none",
 }

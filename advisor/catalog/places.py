@@ -29,7 +29,7 @@ LINEAR_BIASES: Mapping[str, frozenset[str]] = {
 # Model types none of whose modules has a bias: there is nothing for BitFit to train.
 WITHOUT_BIASES = frozenset({
     "t5", "mt5", "llama", "mistral", "qwen3", "gemma", "gemma2", "gemma3_text", "granite", "phi3", "smollm3",
-    "modernbert", "mixtral", "qwen3_moe", "olmo2", "deepseek_v2", "deepseek_v3",
+    "modernbert", "mixtral", "qwen3_moe", "olmo2", "deepseek_v2", "deepseek_v3", "qwen3_5_text", "gemma4_text",
 })  # fmt: skip
 
 # Model types whose layers are known to `modeling.tuners.insertion`.

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("advisor.cli.report", "Rebuild report.html and report.md of a finished or running study."),
     "dashboard": ("advisor.cli.dashboard", "Show Optuna's dashboard of a finished or running study, for reading only."),
     "push": ("advisor.cli.push", "Upload the best adapter of a finished run to the Hugging Face hub."),
-    "export": ("advisor.cli.export", "Write a script or configuration for another training program."),
+    "export": ("advisor.cli.export", "Write a script for another training program, or merged weights."),
     "doctor": ("advisor.cli.doctor", "Say what this machine has and what follows from it."),
     "evidence": ("advisor.cli.evidence", "List published results behind the advice, with their sources."),
 }

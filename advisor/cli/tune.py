@@ -17,19 +17,22 @@ from advisor.trial import OBJECTIVES, Objective
 _FILE = click.Path(path_type=Path)
 
 
-class _PackSize(click.ParamType[int | None]):
-    """A number of trials; `off` is 1, `auto` is None."""
+class _Count(click.ParamType[int | None]):
+    """A number; `auto` is None, and `off` is 1 where it can be said."""
 
     name = "N"
 
+    def __init__(self, what: str, *, off: bool = False) -> None:
+        self._what = what
+        self._words: dict[str, int | None] = {"off": 1, "auto": None} if off else {"auto": None}
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        words = {"off": 1, "auto": None}
-        if str(value) in words:
-            return words[str(value)]
+        if str(value) in self._words:
+            return self._words[str(value)]
         try:
             return int(str(value))
         except ValueError:
-            self.fail(f"{value!r} is not a number of trials, off or auto", param, ctx)
+            self.fail(f"{value!r} is not a number of {self._what}, {' or '.join(self._words)}", param, ctx)
 
 
 @click.command(name="tune")
@@ -54,6 +57,22 @@ class _PackSize(click.ParamType[int | None]):
 @click.option("--test", metavar="PLACE", type=_FILE, help="Data that judges the winner and the baselines, once.")
 @data_options
 @click.option("--method", "methods", metavar="METHOD", multiple=True, help="Only this PEFT method; may be repeated.")
+@click.option(
+    "--on-adapter",
+    "on_adapters",
+    metavar="DIR",
+    type=_FILE,
+    multiple=True,
+    help="Train on top of this trained bottleneck adapter, which stays as it is: folder of an adapter or of a study; "
+    "repeat it to stack several, the lowest first.",
+)
+@click.option(
+    "--fuse",
+    metavar="DIR",
+    type=_FILE,
+    multiple=True,
+    help="Fuse this trained bottleneck adapter with the others that are named so (AdapterFusion); two or more.",
+)
 @click.option("--trials", metavar="N", type=int, help=f"Trials at most, over all runs.  [default: {DEFAULT_TRIALS}]")
 @click.option("--time", "time_limit", metavar="DURATION", help="Time at most, such as 30m, 90s or 1h30m.")
 @click.option("--gpu-hours", metavar="HOURS", type=float, help="Time at most in hours of all devices, such as 1.5.")
@@ -80,7 +99,7 @@ class _PackSize(click.ParamType[int | None]):
 @click.option(
     "--pack",
     metavar="N",
-    type=_PackSize(),
+    type=_Count("trials", off=True),
     help="Trials in one forward and backward pass: a number, off, or auto to measure how many pay.  [default: auto]",
 )
 @click.option("--max-steps", metavar="N", type=int, help="Optimizer steps of a trial at most.  [default: all epochs]")
@@ -89,6 +108,15 @@ class _PackSize(click.ParamType[int | None]):
     "--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of data order, weights and sampler."
 )
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best there is]")
+@click.option(
+    "--workers",
+    type=_Count("workers"),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Processes that train trials, each on a GPU of its own (without GPUs: on cores of its own); auto for as many "
+    "as there is room for.",
+)
 @click.option(
     "--allow-execution",
     is_flag=True,
@@ -123,6 +151,8 @@ def command(
     sample: int | None,
     dedup: Repetition | None,
     methods: tuple[str, ...],
+    on_adapters: tuple[Path, ...],
+    fuse: tuple[Path, ...],
     trials: int | None,
     time_limit: str | None,
     gpu_hours: float | None,
@@ -134,6 +164,7 @@ def command(
     output: Path | None,
     seed: int,
     device: str | None,
+    workers: int | None,
     allow_execution: bool,
     full_baseline: bool,
     trackers: tuple[str, ...],
@@ -179,6 +210,8 @@ def command(
         valid=valid,
         test=test,
         methods=methods,
+        on_adapters=on_adapters,
+        fuse=fuse,
         n_trials=DEFAULT_TRIALS if trials is None else trials,
         time_limit_s=time_limit_s,
         gpu_hours=gpu_hours,
@@ -190,6 +223,7 @@ def command(
         output=output,
         seed=seed,
         device=device,
+        workers=workers,
         columns=parse_map(columns),
         split=shares,
         sample=sample,

@@ -30,6 +30,9 @@ def plan_facts(event: Planned) -> list[tuple[str, str]]:
         decided = f"{plan.sampler} of Optuna; every trial is trained to its end"
         costs = listed([one for one in plan.objectives if one != "quality"])
         weighed = [("Objectives", f"{metric_title(plan.primary_metric)}, weighed against {costs} of prediction")]
+    device = plan.device
+    if len(event.devices) > 1:
+        device += f"; {len(event.devices)} workers ({listed(list(event.devices))}), this process among them"
     return [
         ("Search", search),
         *weighed,
@@ -37,5 +40,5 @@ def plan_facts(event: Planned) -> list[tuple[str, str]]:
         ("Finals", finals),
         ("Memory", memory),
         ("Time", "; ".join(filter(None, (limit, expected)))),
-        ("Device", plan.device),
+        ("Device", device),
     ]

@@ -28,7 +28,8 @@ def show_result(folder: Path) -> None:
         _echo_finals(run)
         _echo_trade_offs(run)
         check = run.result.reload_check
-        _echo(f"\nReloaded by PEFT alone in a fresh process: {metric_title(check.metric)} {number(check.reloaded)}.")
+        found = f"{metric_title(check.metric)} {number(check.reloaded)}"
+        _echo(f"\nReloaded by {run.result.loaders} in a fresh process: {found}.")
     _echo(f"\nReport   {folder / 'report.html'}\nAdapter  {folder / 'best_adapter'}")
     code = loading_code(run, str(folder / "best_adapter"))
     if code:

@@ -84,6 +84,8 @@ class TuneView:
         self._fact("Data", ", ".join(f"{count:,} {split}" for split, count in event.n_examples.items()))
         self._fact("Base models" if event.bases else "Base model", ", ".join(event.bases) or _base(first))
         self._fact("Methods", ", ".join(event.methods))
+        if first.adapters:
+            self._fact("Made of", ", ".join(f"{one.name} ({one.folder})" for one in first.adapters))
         self._fact(
             "First trial",
             f"the recommendation: {method_title(first.method)}"

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from advisor.candidates import Candidate
 from advisor.catalog.methods import Method, restrictions
 from advisor.catalog.tasks import Head
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.dryrun.hyperparameters import check_values, shown
 from advisor.dryrun.peft_methods import config_from_file
 from advisor.errors import InputError
@@ -21,6 +22,8 @@ from advisor.modeling.meta import ModelSource, build_on_meta
 
 # The loop's own values do not matter for memory; a candidate must have a rate all the same.
 _ANY_RATE = {"learning_rate": 1e-4}
+# What stands for each trained adapter that a method is made of: as many as it needs at least, of the usual size.
+_USUAL_ADAPTER = TrainedAdapter(folder="", sha256="", reduction_factor=16, non_linearity="silu", scaling=1.0)
 # Fields of PEFT's configurations that follow from the model and its head.
 _GIVEN = frozenset({"task_type", "peft_type", "modules_to_save", "base_model_name_or_path", "inference_mode"})
 
@@ -33,7 +36,8 @@ def adapter_of_method(
     Args:
         source: The base model.
         head: Task head.
-        method: Of the catalogue.
+        method: Of the catalogue. One that is made of trained adapters is taken with as few as it can have, of the
+            usual size; `adapter_of_file` takes what was made of others.
         hyperparameters: Beyond the method's defaults, under PEFT's names.
 
     Raises:
@@ -54,6 +58,7 @@ def adapter_of_method(
         architecture=source.architecture,
         method=method.slug,
         hyperparameters={**method.hyperparameters(source.architecture), **demanded, **own, **_ANY_RATE},
+        adapters=(_USUAL_ADAPTER,) * method.least_adapters,
     )
     return build_config(candidate, _stand_in(source, head))
 

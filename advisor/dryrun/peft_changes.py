@@ -31,6 +31,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.pytorch_utils import Conv1D
 
+from advisor.catalog.method import OWN_PEFT_TYPES
 from advisor.dryrun.value_reads import answer, stand_in_on_cpu
 from advisor.errors import InputError, printable
 from advisor.modeling.tuners.registration import peft_type
@@ -386,5 +387,5 @@ _CHANGES: dict[PeftType, tuple[_Change, ...]] = {
     PeftType.PROMPT_TUNING: (_prompt_at_random,),
     PeftType.MULTITASK_PROMPT_TUNING: (_prompt_at_random,),
     PeftType.XLORA: (*_LORA, _xlora_experts),
-    **{peft_type(name): (_made_on_meta,) for name in ("BOTTLENECK", "COMPACTER", "BITFIT", "MAM", "FF_LORA_ADAPTER")},
+    **{peft_type(name): (_made_on_meta,) for name in OWN_PEFT_TYPES},
 }

@@ -31,6 +31,7 @@ _TARGET_TERMS = ("bt", "bst", "btt")
 _POSITION_TERMS = ("ss", "st", "tt")  # T5's biases of relative positions are the same for all examples
 _RANK_TERMS = ("p", "bp", "bsp")
 _RANK_TARGET_TERMS = ("btp",)
+_SQUARED_RANK_TERM = ("pp",)  # AdaLoRA holds its singular vectors orthogonal: products of rank by rank
 _TOKEN_TERMS = ("p", "bp", "bsp", "bpp")
 _TOKEN_TARGET_TERMS = ("btp",)
 _GRID = 1500  # points at which the largest moment is looked for
@@ -130,8 +131,9 @@ def terms_of(configuration: Configuration) -> tuple[str, ...]:
         terms += _POSITION_TERMS if has_target else _POSITION_TERMS[:1]
     if not configuration.sizes:
         return terms
-    if SIZE_OF[configuration.method] == "r":
-        return terms + _RANK_TERMS + (_RANK_TARGET_TERMS if has_target else ())
+    if SIZE_OF[configuration.method] != "num_virtual_tokens":
+        squared = _SQUARED_RANK_TERM if configuration.method == "adalora" else ()
+        return terms + _RANK_TERMS + squared + (_RANK_TARGET_TERMS if has_target else ())
     return terms + _TOKEN_TERMS + (_TOKEN_TARGET_TERMS if has_target else ())
 
 
@@ -235,16 +237,18 @@ def _parameter_bytes(
 ) -> tuple[float, float, float]:
     """Return bytes of frozen tensors, bytes and number of trained parameters, at full depth."""
 
-    def count(module: torch.nn.Module) -> Array:
-        trained = [one for one in module.parameters() if one.requires_grad]
-        frozen = [*(one for one in module.parameters() if not one.requires_grad), *module.buffers()]
+    def count(module: torch.nn.Module, shared: frozenset[int] = frozenset()) -> Array:
+        own = [one for one in module.parameters() if id(one) not in shared]
+        trained = [one for one in own if one.requires_grad]
+        frozen = [*(one for one in own if not one.requires_grad), *module.buffers()]
         return np.array([
             sum(one.nbytes for one in frozen), sum(one.nbytes for one in trained), sum(one.numel() for one in trained)
         ], dtype=float)  # fmt: skip
 
     total = count(model)
     for layers, depth in zip(stacks, depths, strict=bool(stacks)):
-        total += (depth - BUILT_LAYERS) * count(layers[1])
+        # What all layers have together, such as Compacter's rule, is there once.
+        total += (depth - BUILT_LAYERS) * count(layers[1], frozenset(map(id, layers[0].parameters())))
     return float(total[0]), float(total[1]), float(total[2])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from advisor.catalog.not_offered import NOT_OFFERED
 from advisor.catalog.taxonomy import MethodPlace, OtherPlace, Taxonomy, read_taxonomy
 from advisor.evidence.query import GENERAL
 from advisor.evidence.rows import EvidenceRow, read_evidence
@@ -30,6 +31,7 @@ class Leaf:
         inferred: The group of a method is our reading, not that of a source.
         peft_type: Of a method that PEFT has, else None.
         offered: In the catalogue: `recommend` and `tune` know it.
+        not_offered: Why a method is not in the catalogue; None for what is, and for what is no method.
         rows: Rows of evidence about it.
         papers: Papers and documentation sources that they are from.
     """
@@ -42,6 +44,7 @@ class Leaf:
     inferred: bool = False
     peft_type: str | None = None
     offered: bool = False
+    not_offered: str | None = None
     rows: int
     papers: int
 
@@ -97,6 +100,7 @@ def count_leaves() -> tuple[Leaf, ...]:
         Leaf(
             part="method", group=one.family, name=one.slug, title=one.title, review=one.review,
             inferred=one.family_basis == "inferred", peft_type=one.peft_type, offered=one.offered_as is not None,
+            not_offered=None if one.offered_as else _reason_against(one),
             rows=len(papers := by_method[one.slug]), papers=len({*papers}),
         )
         for one in taxonomy.methods
@@ -137,6 +141,11 @@ def count_cells(task: str | None = None) -> Coverage:
             for (of, method, architecture), keys in sorted(papers.items())
         ),
     )
+
+
+def _reason_against(method: MethodPlace) -> str | None:
+    """Return why a method is not offered, by its slug or a name that it has in the evidence."""
+    return next((NOT_OFFERED[name] for name in (method.slug, *method.evidence) if name in NOT_OFFERED), None)
 
 
 _Papers = defaultdict[str, list[str]]

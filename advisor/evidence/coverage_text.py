@@ -2,12 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from advisor.catalog.method import OWN_PEFT_TYPES
 from advisor.catalog.taxonomy import read_taxonomy
 from advisor.evidence.coverage import NOT_STATED, Coverage, Leaf
 
 EMPTY = "·"
+_WIDTH = 100  # columns
+_UNDER = " " * 8  # before what is said under a leaf
+_ABOUT = 45  # where the title of a leaf stands
 _NOT_STATED = "not stated"
 # Columns of the matrix of all tasks: head in two lines, and what it joins; what is not named stands in the last.
 _COLUMNS: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
@@ -56,7 +60,9 @@ def render_taxonomy(leaves: Sequence[Leaf]) -> str:
         lines += [f"  {title}", *(_leaf(leaf, _about_task(leaf)) for leaf in parts["task", kind])]
     lines.append("Methods")
     for family, (title, about) in taxonomy.families.items():
-        lines += [f"  {title}: {about}", *(_leaf(leaf, _about_method(leaf)) for leaf in parts["method", family])]
+        lines.append(f"  {title}: {about}")
+        for leaf in parts["method", family]:
+            lines += [_leaf(leaf, _about_method(leaf)), *_reason_against(leaf)]
     lines += ["  None of PEFT's families", *(_leaf(leaf, leaf.title) for leaf in parts["other", ""])]
     lines += ["Architectures", *(_leaf(leaf, "") for leaf in parts["architecture", ""])]
     return "\n".join((*lines, "", *_NOTES)) + "\n"
@@ -117,7 +123,8 @@ def _said(rows: int, papers: int) -> str:
 
 def _leaf(leaf: Leaf, about: str) -> str:
     counts = f"{leaf.rows:>5} {leaf.papers:>3}" if leaf.rows else f"{EMPTY:>5} {EMPTY:>3}"
-    return f"    {leaf.name:<28}{counts}  {about}".rstrip()
+    line = f"    {leaf.name:<28}{counts}  {about}".rstrip()
+    return "\n".join(wrap(line, _WIDTH, subsequent_indent=" " * _ABOUT, break_on_hyphens=False))
 
 
 def _about_task(leaf: Leaf) -> str:
@@ -127,6 +134,15 @@ def _about_task(leaf: Leaf) -> str:
 
 def _about_method(leaf: Leaf) -> str:
     return " ".join(_about(leaf))
+
+
+def _reason_against(leaf: Leaf) -> list[str]:
+    """Return lines under a method that say why it is not offered, none under the others."""
+    if leaf.not_offered is None:
+        return []
+    return wrap(
+        f"not offered: {leaf.not_offered}", _WIDTH, initial_indent=_UNDER, subsequent_indent=f"{_UNDER}             "
+    )
 
 
 def _about(leaf: Leaf) -> Iterator[str]:

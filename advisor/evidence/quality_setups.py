@@ -66,8 +66,8 @@ GROUPS: dict[str, tuple[MethodFamily, tuple[str, ...]]] = {
     "adapter": (
         "additive",
         (
-            "adapter", "adapter-houlsby", "adapter-pfeiffer", "adapter-parallel", "adapter-fusion", "advfusion",
-            "compacter", "reft", "shadow",
+            "adapter", "adapter-houlsby", "adapter-pfeiffer", "adapter-parallel", "adapter-stack",
+            "adapter-fusion", "advfusion", "compacter", "reft", "shadow",
         ),
     ),
     "soft-prompt": (

@@ -4,6 +4,6 @@ What a program cannot express is said in a comment of its file. Nothing is train
 """
 
 from advisor.exports.plan import ExportPlan, read_plan
-from advisor.exports.targets import TARGETS, Target, export, find_target
+from advisor.exports.targets import MERGED, TARGETS, Target, export, find_target
 
-__all__ = ["TARGETS", "ExportPlan", "Target", "export", "find_target", "read_plan"]
+__all__ = ["MERGED", "TARGETS", "ExportPlan", "Target", "export", "find_target", "read_plan"]

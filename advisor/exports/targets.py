@@ -100,6 +100,10 @@ TARGETS: dict[str, Target] = {
 }  # fmt: skip
 
 
+# No program that trains a candidate, but whole weights of a trained one: see `exports.merged`.
+MERGED = "merged"
+
+
 def find_target(name: str) -> Target:
     """Return the target of that name.
 
@@ -107,7 +111,7 @@ def find_target(name: str) -> Target:
         UnknownNameError: No such target; the message has the nearest names.
     """
     if name not in TARGETS:
-        raise UnknownNameError("target", name, TARGETS)
+        raise UnknownNameError("target", name, (*TARGETS, MERGED))
     return TARGETS[name]
 
 

@@ -31,6 +31,8 @@ from advisor.feasibility.trainable import target_linears
 Kept = dict[str, float]
 
 FP32_BYTES = 4
+# No hyperparameter of AdapterFusion, but what its activations follow from: how many adapters are fused.
+FUSED = "n_adapters"
 
 
 def activation_bytes(
@@ -120,14 +122,18 @@ def _adapter_bytes(
 
     LoRA: its input (a copy per layer on a 16-bit base; in float32 the layers share it), a dropout mask and the dropped
     input, and r numbers between the two matrices. DoRA: its output thrice on top, twice in float32. (IA)3: the
-    output (or, for the feed-forward output, the input) that the vector scales. BitFit, BEFT: nothing. Any other
-    method is taken for LoRA of its rank (bottleneck adapters: of the size of their bottleneck).
+    output (or, for the feed-forward output, the input) that the vector scales. BitFit, BEFT: nothing. AdapterFusion:
+    what each of its adapters gives, with a key and a value of it, the input and its query. Any other method is taken
+    for LoRA of its rank (bottleneck adapters: of the size of their bottleneck).
     """
     cast = width < FP32_BYTES
     if method == "ia3":
         return FP32_BYTES * (linear.inputs if linear.role == "down" else linear.outputs)
     if method in ("bitfit", "beft"):
         return 0.0
+    if method == "adapter-fusion":
+        n = whole_number(hyperparameters, FUSED, 2)
+        return (3 * n + 2) * (width if autocast else FP32_BYTES) * shape.hidden
     dropout = _as_float(hyperparameters.get("lora_dropout")) > 0
     rank = _as_float(hyperparameters.get("r") or hyperparameters.get("init_r"))
     if "reduction_factor" in hyperparameters:

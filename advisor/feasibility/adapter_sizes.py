@@ -190,7 +190,8 @@ _PER_LINEAR: Mapping[str, Callable[[Linear, Hyperparameters], int]] = {
 def bottleneck_params(method: str, hyperparameters: Hyperparameters, shape: Shape) -> int:
     """Return the parameters of a method with bottleneck adapters.
 
-    Houlsby adapters are two in a layer, all others one.
+    Houlsby adapters are two in a layer, all others one. Of what is made of trained adapters, these are not counted:
+    they stay as they are.
     """
     layers = shape.layers + shape.decoder_layers
     if method == "mam":
@@ -200,10 +201,24 @@ def bottleneck_params(method: str, hyperparameters: Hyperparameters, shape: Shap
         return layers * (_bottleneck(hyperparameters, shape, 16) + forward)
     if method == "compacter":
         return 2 * layers * _hypercomplex(hyperparameters, shape) + whole_number(hyperparameters, "phm_dim", 4) ** 3
-    if method == "adapter-houlsby":
-        crossed = shape.decoder_layers if hyperparameters.get("cross_adapter") else 0
-        return (2 * layers + crossed) * _bottleneck(hyperparameters, shape, 16)
-    return layers * _bottleneck(hyperparameters, shape, 16)
+    if method == "adapter-fusion":
+        # Q, K and V; V has no bias.
+        return _places(method, hyperparameters, shape) * (3 * shape.hidden**2 + 2 * shape.hidden)
+    return _places(method, hyperparameters, shape) * _bottleneck(hyperparameters, shape, 16)
+
+
+def has_two_places(method: str, hyperparameters: Hyperparameters) -> bool:
+    """Does a method have bottleneck adapters after both sublayers: Houlsby's, or what is made of such?"""
+    composed = method in ("adapter-stack", "adapter-fusion")
+    return method == "adapter-houlsby" or (composed and hyperparameters.get("placement") == "houlsby")
+
+
+def _places(method: str, hyperparameters: Hyperparameters, shape: Shape) -> int:
+    """Return how many modules carry adapters."""
+    layers = shape.layers + shape.decoder_layers
+    if not has_two_places(method, hyperparameters):
+        return layers
+    return 2 * layers + (shape.decoder_layers if hyperparameters.get("cross_adapter") else 0)
 
 
 def bottleneck_size(hyperparameters: Hyperparameters, shape: Shape, reduction_factor: float) -> int:
@@ -216,8 +231,14 @@ def _bottleneck(hyperparameters: Hyperparameters, shape: Shape, reduction_factor
     return 2 * shape.hidden * inner + inner + shape.hidden
 
 
+def hypercomplex_size(hyperparameters: Hyperparameters, shape: Shape) -> int:
+    """Return the inner size of Compacter's adapters, a multiple of the terms of their sum."""
+    terms = whole_number(hyperparameters, "phm_dim", 4)
+    return max(terms, bottleneck_size(hyperparameters, shape, 32) // terms * terms)
+
+
 def _hypercomplex(hyperparameters: Hyperparameters, shape: Shape) -> int:
-    inner = bottleneck_size(hyperparameters, shape, 32)
+    inner = hypercomplex_size(hyperparameters, shape)
     rank = whole_number(hyperparameters, "phm_rank", 1)
     return (2 * rank + 1) * (shape.hidden + inner)
 

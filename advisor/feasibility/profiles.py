@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from advisor.catalog.files import read_lines
+from advisor.catalog.methods import METHODS
+from advisor.catalog.shapes import Shape
 from advisor.catalog.tasks import Head
 from advisor.errors import DataError, printable
+from advisor.feasibility.adapter_sizes import bottleneck_size, hypercomplex_size, whole_number
 from advisor.records import from_plain, to_plain
 from advisor.spec import Precision, Quantization
 
@@ -24,10 +27,19 @@ FILE_NAME = "step_profiles.jsonl"
 # Value of each monomial's coefficient; those that are not there are zero.
 Coefficients = Mapping[str, float]
 
-# Hyperparameter that a method's memory depends on.
+# Hyperparameter that a method's memory depends on. Bytes are linear in the inner size of a bottleneck adapter, the
+# hidden size over `reduction_factor`, so that is what stands for it in a profile.
 SIZE_OF: dict[str, str] = {
-    "lora": "r", "lora-plus": "r", "rslora": "r", "dora": "r", "prompt-tuning": "num_virtual_tokens",
-    "prefix-tuning": "num_virtual_tokens", "p-tuning": "num_virtual_tokens",
+    "lora": "r", "lora-plus": "r", "rslora": "r", "dora": "r", "adalora": "init_r",
+    "prompt-tuning": "num_virtual_tokens", "prefix-tuning": "num_virtual_tokens", "p-tuning": "num_virtual_tokens",
+    "adapter-houlsby": "reduction_factor", "adapter-pfeiffer": "reduction_factor",
+    "adapter-parallel": "reduction_factor", "compacter": "reduction_factor", "mam": "reduction_factor",
+}  # fmt: skip
+# Hyperparameters that memory depends on as well, and that a profile has one value of: the default.
+FIXED: Mapping[str, tuple[str, ...]] = {
+    "adapter-houlsby": ("cross_adapter",), "bitfit": ("parts",), "compacter": ("phm_dim", "phm_rank"),
+    "layer-freezing": ("trained_layers",), "mam": ("num_prefix_tokens", "prefix_hidden_size"),
+    "prefix-tuning": ("prefix_projection",),
 }  # fmt: skip
 # Same tensors under another scale, or with other learning rates.
 SAME_STEP_AS = {"lora-plus": "lora", "rslora": "lora"}
@@ -41,7 +53,7 @@ class Point:
         batch_size: Examples at once.
         source_tokens: Their length.
         target_tokens: Length of the target of an encoder-decoder model.
-        size: Value of the method's hyperparameter in `SIZE_OF`, 0 without one.
+        size: Value of the method's hyperparameter in `SIZE_OF` (of a bottleneck its inner size), 0 without one.
     """
 
     batch_size: int
@@ -162,6 +174,35 @@ class ProfiledStep:
     def overhead_bytes(self) -> int:
         """What the allocator is expected to hold beyond that."""
         return int(self.overhead * (self.requested_bytes - self.weights_bytes))
+
+
+def size_at(method: str, hyperparameters: Mapping[str, object], shape: Shape) -> int:
+    """Return the size that a method's profile is evaluated at, 0 for a method without one.
+
+    Args:
+        method: Slug, of a method that the catalogue has.
+        hyperparameters: The method's; the catalogue's default where one is not there.
+        shape: Of the base model.
+    """
+    name = SIZE_OF.get(method)
+    if name is None:
+        return 0
+    default = METHODS[method].defaults.get(name, 0)
+    assert isinstance(default, (int, float))
+    if method == "compacter":
+        return hypercomplex_size(hyperparameters, shape)
+    if name == "reduction_factor":
+        return bottleneck_size(hyperparameters, shape, float(default))
+    return whole_number(hyperparameters, name, int(default))
+
+
+def has_other_tensors(method: str, hyperparameters: Mapping[str, object]) -> bool:
+    """Are these hyperparameters such that the method's profile is not about them?"""
+    defaults = METHODS[method].defaults
+    return any(
+        (hyperparameters.get(name, defaults.get(name)) or None) != (defaults.get(name) or None)
+        for name in ("target_modules", *FIXED.get(method, ()))
+    )
 
 
 def find_profile(

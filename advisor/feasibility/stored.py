@@ -4,14 +4,19 @@ from collections.abc import Mapping
 
 from advisor.catalog.base_models import BaseModel
 from advisor.catalog.gpus import Gpu
-from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import Head
 from advisor.errors import InputError
-from advisor.feasibility.adapter_sizes import whole_number
 from advisor.feasibility.device import context_bytes, cublas_workspace_bytes
 from advisor.feasibility.estimate import Estimate
 from advisor.feasibility.memory import Step, estimate_memory
-from advisor.feasibility.profiles import SIZE_OF, Point, ProfiledStep, StepProfile, find_profile
+from advisor.feasibility.profiles import (
+    Point,
+    ProfiledStep,
+    StepProfile,
+    find_profile,
+    has_other_tensors,
+    size_at,
+)
 from advisor.feasibility.step_time import OperatorTotals, time_of_totals
 from advisor.spec import Precision, Quantization
 
@@ -50,35 +55,25 @@ def estimate_step(
         mixtures of experts.
     """
     profile = None
-    if not model.local and _is_usual(method, hyperparameters):
+    if not model.local and not has_other_tensors(method, hyperparameters):
         profile = find_profile(model.hf_id, head, method, precision, quantization, gradient_checkpointing)
     if profile is not None:
-        return _from_profile(profile, hyperparameters, step, precision, accumulation, gpu)
+        size = size_at(method, hyperparameters, model.shape)
+        return _from_profile(profile, size, step, precision, accumulation, gpu)
     # Formulas know the active path of a mixture of experts only, neither all that is stored nor what is trained.
     if gradient_checkpointing or "mixture-of-experts" in model.traits:
         return None
     return estimate_memory(model, method, hyperparameters, head, step, precision, quantization)
 
 
-def _is_usual(method: str, hyperparameters: Mapping[str, object]) -> bool:
-    """Profiles are made with the method's default targets; other targets are other tensors."""
-    if hyperparameters.get("prefix_projection"):
-        return False
-    usual = METHODS[method].defaults.get("target_modules")
-    return hyperparameters.get("target_modules", usual) == usual
-
-
 def _from_profile(
     profile: StepProfile,
-    hyperparameters: Mapping[str, object],
+    size: int,
     step: Step,
     precision: Precision,
     accumulation: int,
     gpu: Gpu | None,
 ) -> Estimate:
-    name = SIZE_OF.get(profile.method)
-    default = METHODS[profile.method].defaults.get(name, 0) if name else 0
-    size = whole_number(hyperparameters, name, int(default)) if name else 0
     found = profile.at(
         Point(
             batch_size=step.batch_size, source_tokens=step.source_tokens, target_tokens=step.target_tokens, size=size

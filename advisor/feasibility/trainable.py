@@ -14,6 +14,7 @@ from advisor.catalog.tasks import Head
 from advisor.feasibility.adapter_sizes import (
     bias_params,
     bottleneck_params,
+    has_two_places,
     per_linear,
     top_layer_params,
     whole_number,
@@ -25,20 +26,26 @@ _AUTO: Mapping[str, tuple[str, ...]] = {"ia3": ("k", "v", "down"), "beft": ("v",
 _FIXED_ROLES: Mapping[str, tuple[str, ...]] = {
     "ff-lora": ("gate", "up", "down"), "ff-lora-adapter": ("gate", "up", "down", "o"), "adapter-houlsby": ("o", "down"),
     "compacter": ("o", "down"), "adapter-pfeiffer": ("down",), "adapter-parallel": ("down",), "mam": ("down",),
+    "adapter-stack": ("down",), "adapter-fusion": ("down",),
 }  # fmt: skip
 _WITHOUT_LINEARS = frozenset({
     "full", "prompt-tuning", "prefix-tuning", "p-tuning", "llama-adapter", "layernorm-tuning", "bitfit",
     "layer-freezing",
 })  # fmt: skip
 _ADAPTERS = frozenset(
-    {"adapter-houlsby", "adapter-pfeiffer", "adapter-parallel", "compacter", "mam", "ff-lora-adapter"}
-)
+    {
+        "adapter-houlsby", "adapter-pfeiffer", "adapter-parallel", "compacter", "mam", "ff-lora-adapter",
+        "adapter-stack", "adapter-fusion",
+    }
+)  # fmt: skip
 
 
 def target_linears(method: str, hyperparameters: Mapping[str, object], shape: Shape) -> tuple[tuple[Linear, int], ...]:
     """Return the linear layers that carry an adapter, with how often each occurs."""
     if method in _WITHOUT_LINEARS:
         return ()
+    if has_two_places(method, hyperparameters):
+        return _of_roles(_FIXED_ROLES["adapter-houlsby"], shape)
     if method in _FIXED_ROLES:
         return _of_roles(_FIXED_ROLES[method], shape)
     targets = hyperparameters.get("target_modules", "auto")

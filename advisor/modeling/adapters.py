@@ -13,6 +13,7 @@ positions of left-padded rows in generation.
 from dataclasses import fields
 
 from peft import PeftConfig
+from torch import nn
 
 from advisor.candidates import Candidate
 from advisor.catalog.methods import LORA_FAMILY, find_method
@@ -82,6 +83,9 @@ def build_config(candidate: Candidate, base: BaseModel) -> PeftConfig | None:
     builder = BUILDERS[candidate.method]
     _check_names(settings, [field.name for field in fields(builder.named)], candidate.method)
     _check_model_type(candidate, base.model.config.model_type)
+    _check_adapters(candidate)
+    if candidate.adapters:
+        settings["adapters"] = candidate.adapters
     try:
         return _config(builder, settings, base)
     except (TypeError, ValueError) as error:
@@ -96,6 +100,17 @@ def _config(builder: Builder, settings: Settings, base: BaseModel) -> PeftConfig
     return builder.config(**values, **common)
 
 
+def freeze_constants(model: nn.Module) -> None:
+    """Keep from training what PEFT 0.21 makes trainable by moving it to a device: AdaLoRA's number of ranks.
+
+    It stands in a `ParameterDict`, and a tensor that is put there becomes a parameter that is trained
+    (`_move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py).
+    """
+    for name, parameter in model.named_parameters():
+        if ".ranknum." in name:
+            parameter.requires_grad_(False)
+
+
 def _check_model_type(candidate: Candidate, model_type: str) -> None:
     """Refuse a type of model that the method does not work on; a list of modules makes up for a choice of PEFT's."""
     method = find_method(candidate.method)
@@ -104,6 +119,17 @@ def _check_model_type(candidate: Candidate, model_type: str) -> None:
         raise UnsupportedCandidateError(
             f"{method.slug} does not work on {model_type} models{_WAYS_OUT.get(method.slug, '')}"
         )
+
+
+def _check_adapters(candidate: Candidate) -> None:
+    """Refuse trained adapters that a method has no use for, and the lack of those that it is made of."""
+    least, n = find_method(candidate.method).least_adapters, len(candidate.adapters)
+    if n < least:
+        raise UnsupportedCandidateError(
+            f"{candidate.method} is made of trained adapters, {least} or more, and {n or 'none'} are named"
+        )
+    if n and not least:
+        raise UnsupportedCandidateError(f"{candidate.method} is not made of trained adapters, and {n} are named")
 
 
 def _common(base: BaseModel) -> Settings:
@@ -115,13 +141,17 @@ def _common(base: BaseModel) -> Settings:
     }
 
 
+# Fields of configurations that follow from the base model, its head, and what an adapter is made of.
+_NO_HYPERPARAMETERS = frozenset(
+    {"task_type", "peft_type", "modules_to_save", "base_model_name_or_path", "adapters", "trained"}
+)
 # What papers and other programs call PEFT's hyperparameters.
 _SAID_OTHERWISE = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "modules": "target_modules"}
 
 
 def _check_names(settings: Settings, known: tuple[str, ...] | list[str], method: str) -> None:
     for name in settings:
-        if name not in known or name in ("task_type", "peft_type", "modules_to_save", "base_model_name_or_path"):
+        if name not in known or name in _NO_HYPERPARAMETERS:
             meant = _SAID_OTHERWISE.get(name)
             near = [meant] if meant is not None and meant in known else nearest_names(name, known)
             hint = f"; nearest: {', '.join(near)}" if near else ""

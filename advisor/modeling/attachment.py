@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.errors import DataError
-from advisor.modeling.adapters import UnsupportedCandidateError, build_config
+from advisor.modeling.adapters import UnsupportedCandidateError, build_config, freeze_constants
 from advisor.modeling.base import BaseModel, leave_out_pooler, model_class
 from advisor.modeling.devices import is_out_of_memory, release_memory
 from advisor.modeling.quiet import quiet_libraries
@@ -147,6 +147,7 @@ def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> Attac
                 base.model.requires_grad_(True)
                 return AttachedModel(base=base, model=base.model, _snapshot=snapshot)
             model = get_peft_model(base.model, config)
+            freeze_constants(model)
     except BaseException as error:
         snapshot.restore()
         if not isinstance(error, Exception) or is_out_of_memory(error):

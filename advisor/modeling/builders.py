@@ -15,8 +15,11 @@ from peft.utils.constants import (
 )
 
 from advisor.catalog.methods import METHODS
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.modeling.base import BaseModel
 from advisor.modeling.tuners import (
+    AdapterFusionConfig,
+    AdapterStackConfig,
     BitFitConfig,
     BottleneckConfig,
     CompacterConfig,
@@ -117,6 +120,17 @@ def _adalora(settings: Settings, base: BaseModel) -> Settings:
     return {"total_step": UNKNOWN_STEPS, **_chosen(settings, base, peft_type="ADALORA")}
 
 
+def _composed(settings: Settings, base: BaseModel) -> Settings:
+    """Name the folders of trained adapters; without weights (a dry run) their shapes are all there is to know."""
+    adapters: tuple[TrainedAdapter, ...] = settings["adapters"]
+    others = {name: value for name, value in settings.items() if name != "adapters"}
+    if base.device.type == "meta":
+        return {**others, "trained": [one.shape for one in adapters]}
+    for one in adapters:
+        one.check_unchanged()
+    return {**others, "adapters": [one.folder for one in adapters]}
+
+
 def _layer_freezing(settings: Settings, base: BaseModel) -> Settings:
     """Copies of the top layers take their place and are trained: PEFT's way to train a module as a whole.
 
@@ -186,6 +200,8 @@ _SPECIAL: dict[str, Builder] = {
     "compacter": Builder.of(_as_given, CompacterConfig),
     "mam": Builder.of(_as_given, MamConfig),
     "ff-lora-adapter": Builder.of(_as_given, FeedForwardLoraConfig),
+    "adapter-stack": Builder.of(_composed, AdapterStackConfig),
+    "adapter-fusion": Builder.of(_composed, AdapterFusionConfig),
 }
 BUILDERS: dict[str, Builder] = {
     slug: _SPECIAL[slug] if slug in _SPECIAL else _of_peft(slug) for slug in METHODS if slug != "full"

@@ -158,6 +158,8 @@ def _forecast(found: Forecast, task: Task) -> Reason:
     own = sum(is_local(id_) for id_ in found.evidence)
     verb = "is" if found.task_papers == 1 else "are"
     papers = f"{found.task_papers} of {_papers(found.papers)} {verb} about {_lower(task.title)} itself"
+    if not found.papers:
+        papers = "no comparison with this method was found on any task, so that is what methods of its family come to"
     if own:
         papers = (
             f"drawn to your own results; {found.task_papers} of {found.papers} papers and studies {verb} about the task"

@@ -6,6 +6,7 @@ from typing import Literal
 
 from advisor import records
 from advisor.candidates import Candidate, Hyperparameters
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.errors import DataError
 from advisor.evidence.forecast import Forecast
 from advisor.feasibility import Estimate
@@ -88,6 +89,7 @@ class RankedCandidate:
         roles: Why it is in the list beside its rank.
         training_time_s: Seconds of training for the epochs advised on the user's rows; None without rows or GPU.
         rivals: Untuned and fully tuned alternatives on the same base model.
+        adapters: As in `Candidate`; nobody is recommended any, `tune` puts in those that it is given.
     """
 
     rank: int
@@ -109,6 +111,7 @@ class RankedCandidate:
     roles: tuple[Role, ...] = ()
     training_time_s: float | None = None
     rivals: tuple[Rival, ...] = ()
+    adapters: tuple[TrainedAdapter, ...] = ()
 
     @property
     def candidate(self) -> Candidate:
@@ -124,6 +127,7 @@ class RankedCandidate:
             max_seq_length=self.max_seq_length,
             micro_batch_size=self.micro_batch_size,
             gradient_checkpointing=self.gradient_checkpointing,
+            adapters=self.adapters,
         )
 
 

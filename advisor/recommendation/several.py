@@ -35,9 +35,14 @@ class WantedBase:
 
 
 def recommend_each(
-    spec: CodeTask, wanted: Sequence[WantedBase], given: Sequence[RankedCandidate] = ()
+    spec: CodeTask,
+    wanted: Sequence[WantedBase],
+    given: Sequence[RankedCandidate] = (),
+    requested: Sequence[str] = (),
 ) -> Recommendation:
     """Recommend for each of several base models; the best line of all comes first.
+
+    A method that is ranked on request only has no evidence that its score could rest on: its lines come last.
 
     Args:
         spec: Task, budget and method; its base model and quantization are left out of account, and `top` counts for
@@ -45,11 +50,14 @@ def recommend_each(
         wanted: At least one.
         given: Lines that are known already (of a recommendation file); a base model with lines of its own here is not
             recommended for anew.
+        requested: Slugs of methods that are `on_request`, wanted beside the others on every base model that they work
+            on and fit with, in the storage that it has for the others.
 
     Raises:
-        InputError: A base model cannot do the task, or nothing was wanted.
+        InputError: A base model cannot do the task, a requested method works on none, or nothing was wanted.
         UnknownNameError: No such base model, task or method.
-        InfeasibleBudgetError: A base model does not fit; the message says what would.
+        InfeasibleBudgetError: A base model does not fit, the message says what would; or a requested method fits with
+            none.
     """
     if not wanted:
         raise InputError("no base model was named")
@@ -67,7 +75,10 @@ def recommend_each(
     return Recommendation(
         task=spec.task,
         budget=spec.budget,
-        candidates=_merged([line for found in lines.values() for line in found]),
+        candidates=_merged(
+            [line for found in lines.values() for line in found],
+            _requested_lines(spec, list(lines.values()), requested),
+        ),
     )
 
 
@@ -82,8 +93,35 @@ def _lines(spec: CodeTask, one: WantedBase, given: Sequence[RankedCandidate]) ->
     return tuple(line for line in own if line.quantization == own[0].quantization)
 
 
-def _merged(lines: Sequence[RankedCandidate]) -> tuple[RankedCandidate, ...]:
-    ordered = sorted(lines, key=lambda line: (-line.score, line.base_model, line.rank))
+def _requested_lines(
+    spec: CodeTask, found: Sequence[Sequence[RankedCandidate]], requested: Sequence[str]
+) -> list[RankedCandidate]:
+    """Return a line for each requested method on each base model that takes it; those that have one get no other.
+
+    Args:
+        spec: As asked.
+        found: Lines of each base model.
+        requested: Slugs.
+    """
+    lines: list[RankedCandidate] = []
+    for method in requested:
+        refusals: list[InputError | InfeasibleBudgetError] = []
+        for first, *others in found:
+            stored: QuantizationChoice = first.quantization or "none"
+            if any(line.method == method for line in (first, *others)):
+                continue
+            try:
+                asked = replace(spec, base_model=first.base_model, quantization=stored, method=method)
+                lines.append(recommend(asked).candidates[0])
+            except (InputError, InfeasibleBudgetError) as error:
+                refusals.append(error)
+        if len(refusals) == len(found):
+            raise refusals[0]
+    return lines
+
+
+def _merged(lines: Sequence[RankedCandidate], last: Sequence[RankedCandidate]) -> tuple[RankedCandidate, ...]:
+    ordered = [*sorted(lines, key=lambda line: (-line.score, line.base_model, line.rank)), *last]
     batch_size = ordered[0].batch_size
     return tuple(replace(_with_batch(line, batch_size), rank=rank) for rank, line in enumerate(ordered, start=1))
 

@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import Task, find_task
+from advisor.catalog.trained_adapters import PART_OPTIONS, options_example
 from advisor.durations import rough_duration
 from advisor.evidence.local import is_local
 from advisor.evidence.papers import Paper, read_papers
@@ -22,12 +23,16 @@ CHOICE_TITLES = {
     "lora_dropout": "dropout",
     "num_virtual_tokens": "virtual tokens", "num_epochs": "epochs", "target_modules": "target modules",
     "batch_size": "batch size", "max_seq_length": "length", "loraplus_lr_ratio": "rate of B to A",
-    "gradient_checkpointing": "checkpointing", "forecast": "expected",
+    "gradient_checkpointing": "checkpointing", "forecast": "expected", "reduction_factor": "reduction",
+    "num_prefix_tokens": "prefix tokens", "trained_layers": "trained layers", "init_r": "rank at start",
+    "target_r": "rank at end",
 }  # fmt: skip
 # Settings shown on the first lines, in this order, with what they are called there.
 _SHOWN = {
     "learning_rate": "learning rate {:g}", "loraplus_lr_ratio": "{:g} times that for B", "r": "r {}",
-    "lora_alpha": "lora_alpha {}", "lora_dropout": "dropout {:g}", "num_virtual_tokens": "{} virtual tokens",
+    "init_r": "r {} at the start", "target_r": "{} at the end", "reduction_factor": "reduction factor {:g}",
+    "num_prefix_tokens": "{} prefix tokens", "trained_layers": "top {} layers trained", "lora_alpha": "lora_alpha {}",
+    "lora_dropout": "dropout {:g}", "num_virtual_tokens": "{} virtual tokens",
     "target_modules": "target modules {}", "num_epochs": "{} epochs",
 }  # fmt: skip
 _FIELDS = {
@@ -175,6 +180,9 @@ def _next(task: Task, line: RankedCandidate, saved_as: str | None, width: int) -
         yield "Keep it:            the same command with --output recommendation.json"
     file = saved_as or "recommendation.json"
     yield f"Try it:             peft-advisor tune {file} --train TRAIN --valid VALID --test TEST"
+    if line.method in PART_OPTIONS:
+        named = options_example(line.method, METHODS[line.method].least_adapters)
+        yield from _wrapped(f"with {named}: the trained adapters that it is made of", width, " " * 20)
     yield from _wrapped(f"(one JSON object per line with {_FIELDS[task.form]})", width, " " * 20)
 
 

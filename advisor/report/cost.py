@@ -14,6 +14,7 @@ from advisor.errors import UnknownNameError
 from advisor.report.formatting import NBSP, NONE, duration, share
 from advisor.report.run_folder import RunFolder
 from advisor.report.tables import Column, Row, Table
+from advisor.report.worker_use import workers_note
 from advisor.result import Contender, Packing, TuningResult
 from advisor.trial import RungReport, TrialRecord, TrialState
 
@@ -56,7 +57,8 @@ def cost_part(run: RunFolder) -> Cost | None:
     total_s = sum(one.device_s for one in spent)
     if total_s <= 0:
         return None
-    notes = [_wall(run), _saved(run), _one_by_one(run), _energy(run, total_s), _not_counted(run)]
+    workers = workers_note(run.result.workers) if run.result else ""
+    notes = [_wall(run), workers, _saved(run), _one_by_one(run), _energy(run, total_s), _not_counted(run)]
     return Cost(table=_table(spent, total_s), notes=tuple(filter(None, notes)))
 
 

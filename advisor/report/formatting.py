@@ -115,7 +115,7 @@ def moment(iso_time: str) -> str:
     return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M}{' UTC' if time.tzinfo else ''}"
 
 
-def share(part: int, whole: int) -> str:
+def share(part: float, whole: float) -> str:
     """Format a share in percent; nothing of nothing is a dash."""
     return f"{100 * part / whole:.0f}{NBSP}%" if whole else NONE
 

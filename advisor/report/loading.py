@@ -6,8 +6,7 @@ spells a control token which the tokenizer does not mark as special.
 """
 
 from advisor.candidates import Candidate
-from advisor.catalog.method import OWN_PEFT_TYPES
-from advisor.catalog.methods import METHODS
+from advisor.catalog.loaders import needs_own_tuners
 from advisor.catalog.prompts import SUFFIX_SHARE, Prompt, prompt_of
 from advisor.catalog.tasks import Head, Task, find_task, head_of
 from advisor.report.run_folder import RunFolder
@@ -101,8 +100,7 @@ def decision_rule(task: Task, threshold: float | None) -> str | None:
 
 def _registering(candidate: Candidate) -> list[str]:
     """Return the line that makes a method known to PEFT which PEFT does not ship."""
-    method = METHODS.get(candidate.method)
-    if method is None or method.peft_type not in OWN_PEFT_TYPES:
+    if not needs_own_tuners(candidate.method):
         return []
     return ["import advisor.modeling.tuners  # pip install peft-advisor: PEFT does not have this method"]
 

@@ -19,6 +19,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from advisor import durable
 from advisor.candidates import Candidate
 from advisor.catalog.base_models import find_base_model
+from advisor.catalog.loaders import loaders_of, needs_own_tuners
 from advisor.catalog.tasks import Head, find_task, head_of
 from advisor.errors import AdvisorError, DataError
 from advisor.report.data_section import data_section
@@ -88,7 +89,12 @@ def render_model_card(run: RunFolder, candidate: Candidate, adapter: Path) -> st
         f"**{escaped(verdict.headline)}.** {escaped(verdict.sentence)}",
         "## Load it",
         code_block(loading_code(shown, folder="path/to/this/folder") or "", "python"),
-        *_paragraphs(base_note(candidate), decision_rule(find_task(result.task), result.threshold)),
+        *_paragraphs(
+            _tuner_note(candidate),
+            _parts_note(candidate),
+            base_note(candidate),
+            decision_rule(find_task(result.task), result.threshold),
+        ),
         "## Result",
         *_result(shown, result),
         "## Size",
@@ -110,6 +116,22 @@ def _paragraphs(*texts: str | None) -> list[str]:
 
 def _bullets(texts: Iterable[str]) -> str:
     return "\n".join(f"- {escaped(text)}" for text in texts)
+
+
+def _tuner_note(candidate: Candidate) -> str | None:
+    """Say what is needed beside PEFT, whose own loading line is what model pages offer to copy."""
+    if not needs_own_tuners(candidate.method):
+        return None
+    return f"PEFT does not ship {method_title(candidate.method)}: it is loaded by {loaders_of(candidate.method)}."
+
+
+def _parts_note(candidate: Candidate) -> str | None:
+    """Name the trained adapters that this one is made of; None where it is made of none."""
+    if not candidate.adapters:
+        return None
+    names = ", ".join(f"{one.name} (SHA-256 {one.sha256[:12]})" for one in candidate.adapters)
+    how = "It fuses" if candidate.method == "adapter-fusion" else "It stands, from below, on"
+    return f"{how} adapters that were trained before: {names}. They stayed as they were, and their weights are in it."
 
 
 def base_note(candidate: Candidate) -> str | None:
@@ -143,16 +165,16 @@ def _sizes(run: RunFolder, candidate: Candidate, adapter: Path) -> list[Fact]:
     """Return what the saved files hold and which share of the base model's parameters was trained."""
     files = sorted(adapter.glob("*.safetensors"))
     if not files:
-        return [Fact(name="weights", value="none are in this folder")]
+        return [Fact(name="Weights", value="none are in this folder")]
     what = "model" if candidate.method == "full" else "adapter"
-    facts = [Fact(name=f"size of the {what}", value=gib(sum(file.stat().st_size for file in files)))]
+    facts = [Fact(name=f"Size of the {what}", value=gib(sum(file.stat().st_size for file in files)))]
     counted = [count for file in files if (count := _count_values(file)) is not None]
     if len(counted) == len(files):
-        facts.append(Fact(name=f"parameters in the {what}", value=f"{sum(counted):,}"))
+        facts.append(Fact(name=f"Parameters in the {what}", value=f"{sum(counted):,}"))
     trial = run.trial(run.result.best_trial) if run.result else None
     trained = max((r.trainable_params for r in trial.reports if r.trainable_params), default=0) if trial else 0
     if trained:
-        facts.append(Fact(name="trained parameters, head included", value=f"{trained:,}{_share(trained, candidate)}"))
+        facts.append(Fact(name="Trained parameters, head included", value=f"{trained:,}{_share(trained, candidate)}"))
     return facts
 
 
@@ -173,12 +195,12 @@ def _count_values(file: Path) -> int | None:
 
 
 def _prompt(result: TuningResult) -> list[Fact]:
-    return [Fact(name="prompt", value=f"{result.prompt.name} template")] if result.prompt else []
+    return [Fact(name="Prompt", value=f"{result.prompt.name} template")] if result.prompt else []
 
 
 def _seeds(result: TuningResult, best: Contender) -> Fact:
     seeds = [str(one.seed) for one in best.seeds] or [str(result.seed)]
-    return Fact(name="seed" if len(seeds) == 1 else "seeds", value=", ".join(seeds), code=True)
+    return Fact(name="Seed" if len(seeds) == 1 else "Seeds", value=", ".join(seeds), code=True)
 
 
 def _data(run: RunFolder, result: TuningResult) -> list[str]:

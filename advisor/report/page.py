@@ -274,8 +274,8 @@ def _packed(result: TuningResult) -> str:
 def _reload_check(result: TuningResult) -> str:
     check = result.reload_check
     found = (
-        f"{metric_title(check.metric)} {check.reloaded:.6f} when loaded by PEFT alone in a fresh process, against "
-        f"{check.expected:.6f} before (tolerance {check.tolerance:g})."
+        f"{metric_title(check.metric)} {check.reloaded:.6f} when loaded by {result.loaders} in a fresh process, "
+        f"against {check.expected:.6f} before (tolerance {check.tolerance:g})."
     )
     if check.passed:
         return f"Passed: the saved adapter gives its result again. {found}"

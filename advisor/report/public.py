@@ -97,6 +97,8 @@ def public_run(run: RunFolder, adapter: Path) -> RunFolder:
     bases = {trial.candidate.base_model for trial in run.trials}
     bases |= {ranked.base_model for ranked in run.recommendation.candidates}
     names = {base: public_name(base) for base in bases if is_local(base)}
+    trained = [one for trial in run.trials for one in trial.candidate.adapters]
+    names |= {one.folder: one.name for one in trained}
     best = run.contender("best trial")
     if best is not None and best.candidate is not None:
         found = found_base_model(best.candidate.base_model, adapter)

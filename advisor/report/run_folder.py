@@ -10,7 +10,7 @@ from typing import TypeVar
 from advisor import records
 from advisor.data.findings import FILE_NAME as DATA_REPORT
 from advisor.data.findings import DataReport
-from advisor.errors import DataError
+from advisor.errors import DataError, printable
 from advisor.importance import FILE_NAME as IMPORTANCE
 from advisor.importance import Importance
 from advisor.recommendation import Recommendation
@@ -86,7 +86,7 @@ def read_run_folder(folder: Path) -> RunFolder:
     return RunFolder(
         recommendation=records.read(Recommendation, folder / "recommendation.json"),
         trials=read_records(folder / TRIALS),
-        result=records.read(TuningResult, result) if result.is_file() else None,
+        result=_result(result) if result.is_file() else None,
         predictions={
             predictions_name(path.stem): read_lines(Prediction, path)
             for path in sorted((folder / "predictions").glob("*.jsonl"))
@@ -98,6 +98,25 @@ def read_run_folder(folder: Path) -> RunFolder:
         importance=_importance(folder / IMPORTANCE),
         final_reports=_final_reports(folder / FINALS),
     )
+
+
+def _result(path: Path) -> TuningResult:
+    """Return result.json, whose rows must all have the metric that they are compared by.
+
+    Raises:
+        DataError: It is broken, or a row has it not.
+    """
+    result = records.read(TuningResult, path)
+    primary = result.plan.primary_metric
+    for row in result.contenders:
+        evaluated = [("", row.evaluation), *((f" with seed {one.seed}", one.evaluation) for one in row.seeds)]
+        for which, evaluation in evaluated:
+            if primary not in evaluation.metrics:
+                raise DataError(
+                    f"{path}: {printable(row.name)}{which} has no value of {printable(primary)}, the study's primary "
+                    "metric; the file is damaged: delete it and run `tune` again, which keeps the finished trials"
+                )
+    return result
 
 
 def _importance(path: Path) -> Importance | None:

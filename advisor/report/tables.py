@@ -25,6 +25,7 @@ from advisor.report.formatting import (
 )
 from advisor.report.intervals import Intervals
 from advisor.report.run_folder import RunFolder
+from advisor.report.setting_names import setting_title
 from advisor.report.verdict import best_so_far, outcome
 from advisor.result import Contender, DatasetFacts, TuningResult
 from advisor.trial import TrialRecord
@@ -300,17 +301,20 @@ def measured_peak(trial: TrialRecord) -> int | None:
 
 
 def configuration(candidate: Candidate) -> tuple[Fact, ...]:
-    """Return everything that fixes a candidate, training settings after the method's own."""
+    """Return everything that fixes a candidate, by words for people, training settings after the method's own."""
     own = {k: v for k, v in candidate.hyperparameters.items() if k not in TRAINING_SETTINGS}
     training = {k: v for k, v in candidate.hyperparameters.items() if k in TRAINING_SETTINGS}
-    return (
-        Fact(name="base_model", value=candidate.base_model, code=True),
-        Fact(name="method", value=candidate.method, code=True),
-        *(Fact(name=name, value=_whole(value), code=True) for name, value in (own | training).items()),
-        Fact(name="batch_size", value=str(candidate.batch_size), code=True),
-        Fact(name="max_seq_length", value=f"{candidate.max_seq_length} tokens", code=True),
-        Fact(name="precision", value=precision_text(candidate), code=True),
+    names = ", ".join(one.name for one in candidate.adapters)
+    values = (
+        ("base_model", candidate.base_model),
+        ("method", candidate.method),
+        *((("adapters", names),) if names else ()),
+        *((name, _whole(value)) for name, value in (own | training).items()),
+        ("batch_size", str(candidate.batch_size)),
+        ("max_seq_length", f"{candidate.max_seq_length} tokens"),
+        ("precision", precision_text(candidate)),
     )
+    return tuple(Fact(name=setting_title(name), value=value, code=True) for name, value in values)
 
 
 def curves_table(trials: Iterable[TrialRecord], metric: str) -> Table | None:

@@ -56,6 +56,8 @@ def first_difference(old: StudySettings, new: StudySettings) -> str | None:
             continue
         if field.name == "space" and (bases := _different_bases(old, new)):
             return bases
+        if field.name in ("space", "warm_starts") and (adapters := _different_adapters(old, new)):
+            return adapters
         name = _NAMES.get(field.name, field.name)
         if field.name == "data":
             splits = [split for split in now if before.get(split) != now[split]]
@@ -70,3 +72,14 @@ def _different_bases(old: StudySettings, new: StudySettings) -> str | None:
     """Name the base models that are searched where they are not the same ones."""
     before, now = (", ".join(base.label for base in one.space.bases) or one.base_model for one in (old, new))
     return None if before == now else f"base models: {before} then, {now} now"
+
+
+def _different_adapters(old: StudySettings, new: StudySettings) -> str | None:
+    """Name the trained adapters that candidates are made of where they are not the same ones."""
+    before, now = old.warm_starts[0].adapters, new.warm_starts[0].adapters
+    if to_plain(before) == to_plain(now):
+        return None
+    names = [", ".join(one.folder for one in adapters) or "none" for adapters in (before, now)]
+    if names[0] == names[1]:
+        return "the content of the trained adapters differs"
+    return f"trained adapters: {names[0]} then, {names[1]} now"

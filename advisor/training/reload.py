@@ -1,4 +1,4 @@
-"""Does the saved adapter give its metric when PEFT alone loads it in a fresh process?"""
+"""Does the saved adapter give its metric when a fresh process loads it, with PEFT alone where PEFT has the method?"""
 
 import json
 import subprocess
@@ -12,8 +12,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from advisor.candidates import Candidate
-from advisor.catalog.method import OWN_PEFT_TYPES
-from advisor.catalog.methods import find_method
+from advisor.catalog.loaders import loaders_of, needs_own_tuners
 from advisor.catalog.tasks import Task
 from advisor.errors import ReloadCheckError
 from advisor.metrics.registry import METRICS
@@ -75,7 +74,7 @@ def reload_check(
             runner.data.give_back(attached)
         if not on_cpu:
             runner.data.drop_base_models()
-        _run(job, adapter)
+        _run(job, adapter, loaders_of(candidate.method))
         said = _predicted(job, runner, task, split)
     names, targets = runner.data.label_names, runner.data.expected(split)
     metric = task.primary_metric
@@ -123,7 +122,7 @@ def _write_job(
         "adapter": str(adapter.absolute()),
         "is_full": candidate.method == "full",
         # Where the package is, for a method whose tuner is its own.
-        "tuners": str(_ROOT) if find_method(candidate.method).peft_type in OWN_PEFT_TYPES else None,
+        "tuners": str(_ROOT) if needs_own_tuners(candidate.method) else None,
         "head": base.request.head,
         "n_labels": len(base.request.label_names),
         "is_encoder_of_two": is_search and base.request.architecture == "encoder-decoder",
@@ -142,13 +141,13 @@ def _write_job(
     path.write_text(json.dumps(job), encoding="utf-8")
 
 
-def _run(job: Path, adapter: Path) -> None:
+def _run(job: Path, adapter: Path, loaders: str) -> None:
     # -P keeps the script's own folder and the working directory off the import path.
     command = [sys.executable, "-P", "-W", "ignore", str(SCRIPT), str(job)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ReloadCheckError(f"{adapter}: PEFT alone could not load it in a fresh process ({said[-1][:300]})")
+        raise ReloadCheckError(f"{adapter}: {loaders} could not load it in a fresh process ({said[-1][:300]})")
 
 
 def _predicted(job: Path, runner: DeviceRunner, task: Task, split: Split) -> Predicted:

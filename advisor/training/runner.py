@@ -96,6 +96,11 @@ class DeviceRunner:
         return describe_device(self._device)
 
     @property
+    def device_type(self) -> str:
+        """Its kind: "cpu", "cuda" or "mps"."""
+        return self._device.type
+
+    @property
     def reports_memory(self) -> bool:
         """Does the device say how much memory a step took?"""
         return self._memory is not None

@@ -33,6 +33,8 @@ def tune(
     base_model: str | Sequence[str] | None = None,
     quantizations: Sequence[QuantizationChoice] = (),
     methods: Sequence[str] = (),
+    on_adapters: Sequence[Path] = (),
+    fuse: Sequence[Path] = (),
     n_trials: int = DEFAULT_TRIALS,
     time_limit_s: float | None = None,
     gpu_hours: float | None = None,
@@ -43,6 +45,7 @@ def tune(
     output: Path | None = None,
     seed: int = 0,
     device: str | None = None,
+    workers: int | None = 1,
     pack: int | None = None,
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
@@ -68,6 +71,9 @@ def tune(
         quantizations: Storages of the base models' weights that are searched, "none" for unquantized; empty for what
             the recommendation names.
         methods: Only these PEFT methods; empty for all that the recommendation names.
+        on_adapters: Trained bottleneck adapters to train one on top of, the lowest first: folders of adapters, or of
+            finished studies whose best one it is. The method is "adapter-stack" then.
+        fuse: Two or more such adapters to fuse; the method is "adapter-fusion" then.
         n_trials: Trials to run at most, over all runs of the study.
         time_limit_s: Seconds for search, finals and final evaluation, None for no limit.
         gpu_hours: The same in hours of all devices together; the smaller of the two limits counts.
@@ -80,6 +86,7 @@ def tune(
         output: Run folder; None for `studies/<task>-<base model>` in the working directory.
         seed: Of data order, initialisation and sampler.
         device: Such as "cpu" or "cuda:0"; None for the best there is.
+        workers: Processes that train trials, each on a device of its own; None for as many as there is room for.
         pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
         columns: Field of an example to the column that holds it, where that is not found by its name.
         split: Shares of train, valid and test such as "80/10/10", to cut one table by; None where splits are there.
@@ -108,6 +115,8 @@ def tune(
         base_model=base_model if base_model is None or isinstance(base_model, str) else tuple(base_model),
         quantizations=tuple(quantizations),
         methods=tuple(methods),
+        on_adapters=tuple(on_adapters),
+        fuse=tuple(fuse),
         n_trials=n_trials,
         time_limit_s=time_limit_s,
         gpu_hours=gpu_hours,
@@ -118,6 +127,7 @@ def tune(
         output=output,
         seed=seed,
         device=device,
+        workers=workers,
         pack=pack,
         columns=columns or {},
         split=split,
@@ -147,8 +157,9 @@ def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -
     start = find_starting_point(request)
     recommended = start.recommended
     folder = request.output or default_folder(
-        start.task.slug, *(one.base_model for one in start.bases), quantizations=request.quantizations
-    )
+        start.task.slug, *(one.base_model for one in start.bases), quantizations=request.quantizations,
+        composed=recommended.method if recommended.adapters else None,
+    )  # fmt: skip
     check_writable(folder)
     check_ours(folder)
     check_free(folder)

@@ -28,6 +28,7 @@ class Planned:
         memory_bytes: Estimated peak of device memory for the first trial, None where there is no estimate.
         memory_basis: How that was computed.
         expected_s: Seconds to the end by the trials that were measured so far, None before any was.
+        devices: Of the workers, that of this process first.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class Planned:
     memory_basis: str = ""
     expected_s: float | None = None
     bases: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,16 +20,20 @@ _BEFORE_STUDY = {
 }  # fmt: skip
 
 
-def default_folder(task: str, *base_models: str, quantizations: Sequence[str] = ()) -> Path:
+def default_folder(
+    task: str, *base_models: str, quantizations: Sequence[str] = (), composed: str | None = None
+) -> Path:
     """Return where a study goes: the same for the same request, so that it is continued.
 
     It is `studies/<task>-<base model's own name>`. Of several base models the first two stand in the name and the
-    number of the others, then the storages of their weights that were asked for.
+    number of the others, then the storages of their weights that were asked for. Where adapters are made of trained
+    ones the method stands last: these may come from studies of the same task on the same base model.
     """
     different = list(dict.fromkeys(base_models))
     names = [_own_name(one) for one in different[:2]]
     names += [f"{len(different) - 2}-more"] if len(different) > 2 else []
     names += dict.fromkeys("unquantized" if one == "none" else one for one in quantizations)
+    names += [composed] if composed is not None else []
     return Path(STUDIES) / f"{task}-{'-'.join(names)}"
 
 

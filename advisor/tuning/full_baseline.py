@@ -143,6 +143,7 @@ def full_candidate(task: Task, recommended: Candidate) -> Candidate | None:
         method="full",
         hyperparameters=method.hyperparameters(recommended.architecture),
         quantization=None,
+        adapters=(),
     )
 
 

@@ -12,6 +12,7 @@ from advisor.catalog.gpus import Gpu, find_gpu
 from advisor.catalog.tasks import Task, head_of
 from advisor.errors import AdvisorError, UnknownNameError
 from advisor.feasibility import Estimate
+from advisor.feasibility.activations import FUSED
 from advisor.feasibility.memory import Step
 from advisor.feasibility.stored import estimate_step
 from advisor.result import Probe
@@ -114,8 +115,9 @@ def estimator_for(task: Task, device: str = "") -> Estimator:
             model = find_base_model(candidate.base_model)
         except AdvisorError:
             return None
+        sizes = {**candidate.hyperparameters, **({FUSED: len(candidate.adapters)} if candidate.adapters else {})}
         return estimate_step(
-            model, candidate.method, candidate.hyperparameters, head_of(task, candidate.architecture), step,
+            model, candidate.method, sizes, head_of(task, candidate.architecture), step,
             candidate.precision, candidate.quantization, gradient_checkpointing=candidate.gradient_checkpointing,
             accumulation=-(-candidate.batch_size // step.batch_size), gpu=gpu,
         )  # fmt: skip

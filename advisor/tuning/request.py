@@ -5,18 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import find_task
+from advisor.catalog.trained_adapters import PART_OPTIONS, options_example
 from advisor.data.dataset import DataRequest
 from advisor.data.files import SUFFIXES
 from advisor.data.splitting import parse_shares
-from advisor.errors import InputError
+from advisor.errors import InputError, printable
 from advisor.recommendation import Recommendation
 from advisor.spec import DEFAULT_FINAL_SEEDS, DEFAULT_TRIALS, QuantizationChoice, Repetition
 from advisor.trial import OBJECTIVES, Objective, Split
 from advisor.tuning.trackers.registry import check_trackers
-
-# A study runs on one device.
-N_DEVICES = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +33,9 @@ class TuningRequest:
         quantizations: Storages of the base models' weights that are searched, "none" for unquantized; empty leaves it
             to the recommendation.
         methods: Only these PEFT methods; empty for all that the recommendation names.
+        on_adapters: Trained bottleneck adapters to train an adapter on top of, the lowest first: the method
+            "adapter-stack". Folders of adapters, or of finished studies whose best one it is.
+        fuse: Two or more such adapters to fuse: the method "adapter-fusion".
         n_trials: Trials to run at most, over all runs of the study.
         time_limit_s: Seconds for search, finals and final evaluation, None for no limit.
         gpu_hours: The same in hours of all devices together; the smaller of the two limits counts.
@@ -44,6 +46,8 @@ class TuningRequest:
         output: Run folder; None for `studies/<task>-<base model>` in the working directory.
         seed: Of data order, initialisation and sampler.
         device: Such as "cpu" or "cuda:0"; None for the best there is.
+        workers: Processes that train trials, each on a device of its own (on the CPU: with cores of its own); None for
+            as many as there is room for.
         pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
         command: The command line, for the record.
         columns: Field of an example to the column that holds it, where that is not found by its name.
@@ -64,6 +68,8 @@ class TuningRequest:
     base_model: str | tuple[str, ...] | None = None
     quantizations: tuple[QuantizationChoice, ...] = ()
     methods: tuple[str, ...] = ()
+    on_adapters: tuple[Path, ...] = ()
+    fuse: tuple[Path, ...] = ()
     n_trials: int = DEFAULT_TRIALS
     time_limit_s: float | None = None
     gpu_hours: float | None = None
@@ -74,6 +80,7 @@ class TuningRequest:
     output: Path | None = None
     seed: int = 0
     device: str | None = None
+    workers: int | None = 1
     pack: int | None = None
     command: str = "advisor.tune(...)"
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +101,7 @@ class TuningRequest:
         """
         check_trackers(self.track)
         self._check_source()
+        self._check_adapters()
         self._check_files()
         self._check_objectives()
         if unknown := [one for one in self.quantizations if one not in get_args(QuantizationChoice)]:
@@ -103,6 +111,7 @@ class TuningRequest:
             ("--max-steps", self.max_steps, 1),
             ("--final-seeds", self.final_seeds, 1),
             ("--pack", self.pack, 1),
+            ("--workers", self.workers, 1),
         ):
             if value is not None and value < low:
                 raise InputError(f"{option}: {value} is less than {low}")
@@ -112,6 +121,8 @@ class TuningRequest:
             raise InputError(f"--gpu-hours: {self.gpu_hours:g} is not a time limit; give hours above 0, such as 1.5")
         if self.target is not None and not -float("inf") < self.target < float("inf"):
             raise InputError(f"--target: {self.target:g} is not a value of a metric; give one such as 0.9")
+        if self.workers != 1 and self.device is not None and self.device != "cpu":
+            raise InputError(f"--workers and --device {self.device} exclude each other: each worker has its own device")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed: {self.seed} is not between 0 and {2**32 - 1}")
 
@@ -125,7 +136,7 @@ class TuningRequest:
     @property
     def limit_s(self) -> float | None:
         """Seconds for everything by whichever limit is the smaller, None for no limit."""
-        by_hours_s = None if self.gpu_hours is None else self.gpu_hours * 3600 / N_DEVICES
+        by_hours_s = None if self.gpu_hours is None else self.gpu_hours * 3600 / (self.workers or 1)
         return min((limit for limit in (self.time_limit_s, by_hours_s) if limit is not None), default=None)
 
     @property
@@ -150,6 +161,27 @@ class TuningRequest:
             raise InputError("nothing to tune: give a file of `recommend --json`, or --task (and --model), or --demo")
         else:
             find_task(self.task)
+
+    def _check_adapters(self) -> None:
+        """Refuse trained adapters beside what does not go with them; their folders are read later."""
+        if self.on_adapters and self.fuse:
+            raise InputError("--on-adapter and --fuse exclude each other: a study stacks adapters or fuses them")
+        if not self.on_adapters and not self.fuse:
+            for name in self.methods:
+                if name in METHODS and (least := METHODS[name].least_adapters):
+                    given = options_example(name, least)
+                    raise InputError(f"--method {name}: is made of trained adapters; name them with {given}")
+            return
+        method = "adapter-stack" if self.on_adapters else "adapter-fusion"
+        option = PART_OPTIONS[method]
+        if others := [name for name in self.methods if name != method]:
+            raise InputError(f"--method {printable(others[0])}: {option} means {method}; leave one of the two out")
+        if len(self.fuse) == 1:
+            raise InputError(
+                f"--fuse {printable(str(self.fuse[0]))}: a fusion is of two adapters or more; name others too"
+            )
+        if len(self.base_models) > 1:
+            raise InputError(f"--model: trained adapters go with one base model; name one beside {option}")
 
     def _check_objectives(self) -> None:
         if unknown := [one for one in self.objectives if one not in OBJECTIVES]:

@@ -14,8 +14,9 @@ from advisor.errors import InputError
 from advisor.recommendation import RankedCandidate, Recommendation, recommend
 from advisor.recommendation.records import read_recommendation
 from advisor.recommendation.several import WantedBase, recommend_each
-from advisor.search_space import SearchSpace, joint_search_space, search_space, warm_starts
+from advisor.search_space import MOST_METHODS, SearchSpace, joint_search_space, search_space, warm_starts
 from advisor.spec import Budget, CodeTask
+from advisor.tuning.composition import composition_of
 from advisor.tuning.request import TuningRequest
 
 _CANDIDATES = 5
@@ -57,15 +58,24 @@ def find_starting_point(request: TuningRequest) -> StartingPoint:
         DataError: The recommendation file is broken.
         UnknownNameError: No such task, method or base model.
         InfeasibleBudgetError: Nothing fits, or one of several base models does not.
+        DataError: A trained adapter that is named is none.
     """
+    composition = composition_of(request)
+    if composition is not None:
+        request = composition.asked_of(request)
     request = _with_storages(request)
     names_bases = len(request.base_models) > 1 or bool(request.quantizations)
     if names_bases or (request.recommendation is not None and request.base_models):
         recommendation = _recommendation_for_each(request)
     else:
         recommendation = _restricted(_recommendation(request), request.methods)
+    if composition is not None:
+        recommendation = composition.put_into(recommendation)
     task = find_task(recommendation.task)
-    space = joint_search_space(recommendation) if names_bases else search_space(recommendation)
+    # All that were named are searched, however many.
+    most = max(MOST_METHODS, len(request.methods))
+    made = joint_search_space if names_bases else search_space
+    space = made(recommendation, most_methods=most)
     return StartingPoint(
         recommendation=recommendation, task=task, space=space, warm_starts=warm_starts(recommendation, space)
     )
@@ -103,11 +113,18 @@ def _recommendation(request: TuningRequest) -> Recommendation:
         return given
     assert request.task is not None
     spec = replace(_asked(request, request.task, Budget()), base_model=next(iter(request.base_models), None))
-    named = [resolve_method(name)[0] for name in request.methods]
-    on_request = [method.slug for method in named if method.on_request] if len(named) > 1 else []
-    if not on_request:
-        return recommend(spec)
-    return _with_requested(spec, request.methods, on_request, others=len(on_request) < len(named))
+    on_request, others = _on_request(request.methods)
+    return _with_requested(spec, request.methods, on_request, others=others) if on_request else recommend(spec)
+
+
+def _on_request(methods: Sequence[str]) -> tuple[list[str], bool]:
+    """Return those of several methods that `recommend` does not rank unasked, and whether there are others.
+
+    One alone is what `recommend` is asked for, so it needs nothing further.
+    """
+    named = {method.slug: method for method, _ in map(resolve_method, methods)} if len(methods) > 1 else {}
+    slugs = [slug for slug, method in named.items() if method.on_request]
+    return slugs, len(slugs) < len(named)
 
 
 def _with_requested(
@@ -143,7 +160,11 @@ def _recommendation_for_each(request: TuningRequest) -> Recommendation:
         names = tuple(line.base_model for line in first.candidates[:1])
     wanted = [WantedBase(base_model=name, quantization=one) for name in names for one in stored]
     lines = () if given is None else _of_methods(given.candidates, request.methods)
-    found = recommend_each(spec, wanted, lines)
+    on_request, others = _on_request(request.methods)
+    if on_request and not others:
+        # Lines of methods that nobody asked for would decide how the base model is stored.
+        spec, on_request = replace(spec, method=on_request[0]), on_request[1:]
+    found = recommend_each(spec, wanted, lines, on_request)
     kept = _restricted(found, request.methods)
     left = {(line.base_model, line.quantization) for line in kept.candidates}
     for line in found.candidates:

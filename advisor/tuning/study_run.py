@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor import records
+from advisor.catalog.loaders import loaders_of
 from advisor.errors import AdvisorError, ReloadCheckError
 from advisor.result import Contender, Finals, Packing, Plan, Probe, TuningResult
-from advisor.trial import TrialRecord, TrialRunner
-from advisor.tuning.budget import Budget, SearchWatch, expected_s
+from advisor.trial import TrialRecord, TrialRunner, WorkerUse
+from advisor.tuning.announcement import announcement_of, estimate_of, plan_of
+from advisor.tuning.budget import Budget, SearchWatch
 from advisor.tuning.contest import Contest
 from advisor.tuning.coverage import covers
 from advisor.tuning.data import TuningData
 from advisor.tuning.data_report import keep_report
-from advisor.tuning.events import AlreadyFinished, Planned, StageStarted, TuningEvent
+from advisor.tuning.events import AlreadyFinished, StageStarted, TuningEvent
 from advisor.tuning.folder import locked
 from advisor.tuning.guarded_runner import GuardedRunner
 from advisor.tuning.packing import find_packing
@@ -25,6 +27,8 @@ from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import StartingPoint
 from advisor.tuning.trackers.of_study import tracking_of
 from advisor.tuning.versions import installed_versions
+from advisor.tuning.workers import devices_of, workers_of
+from advisor.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from advisor.search import SearchEvent, SearchOutcome, StudySettings
@@ -48,6 +52,7 @@ class StudyRun:
         settings: What fixes the study.
         clock: Seconds since the epoch.
         began_s: When `tune` was called, by that clock.
+        devices: Of the workers, that of this process first; known when the study runs.
     """
 
     request: TuningRequest
@@ -57,6 +62,7 @@ class StudyRun:
     settings: "StudySettings"
     clock: Callable[[], float]
     began_s: float
+    devices: tuple[str, ...] = ()
 
     def finish(self, on_event: "OnEvent" = lambda event: None) -> TuningResult:
         """Run or continue the study to its end; a study that is at its end is only reported again.
@@ -66,7 +72,7 @@ class StudyRun:
 
         Raises:
             AdvisorError: No trial gave a result, or something could not be loaded or written.
-            ReloadCheckError: The saved adapter does not give its metric when PEFT alone loads it.
+            ReloadCheckError: The saved adapter does not give its metric when a fresh process loads it.
         """
         from advisor.report import write_report
         from advisor.search import read_records
@@ -84,7 +90,15 @@ class StudyRun:
             return earlier
         on_event(StageStarted(text="loading PyTorch and the base model"))
         runner, unread = ready_runner(self.request, self.start, self.data, self.folder, on_event)
-        return replace(self, data=self.data.with_warnings(unread))._finish(runner, earlier, finished, on_event)
+        estimate = estimate_of(self.start)
+        devices = devices_of(self.request, runner, estimate.peak_memory_bytes if estimate else None)
+        run = replace(
+            self,
+            request=replace(self.request, workers=len(devices)),
+            data=self.data.with_warnings(unread),
+            devices=devices,
+        )
+        return run._finish(runner, earlier, finished, on_event)
 
     def _finish(
         self,
@@ -93,8 +107,8 @@ class StudyRun:
         finished: Sequence[TrialRecord],
         on_event: "OnEvent",
     ) -> TuningResult:
-        plan = self._plan(runner.device)
-        on_event(self._announcement(plan, finished, runner.slots))
+        plan = plan_of(self.request, self.settings, runner.device)
+        on_event(announcement_of(self, plan, finished, slots=runner.slots * len(self.devices)))
         known = earlier.contenders if earlier and earlier.device == runner.device else ()
         with locked(self.folder), tracking_of(self, plan.device) as tracking:
 
@@ -120,52 +134,11 @@ class StudyRun:
             with locked(self.folder), tracking_of(self, result.device) as tracking:
                 tracking.finish(result)
 
-    def _plan(self, device: str) -> Plan:
-        from advisor.search import PRUNER_NAME, SAMPLER_NAME
-        from advisor.search.study import NO_PRUNER_NAME
-
-        objectives = self.settings.objectives
-        return Plan(
-            n_trials=self.request.n_trials,
-            time_limit_s=self.request.limit_s,
-            rung_steps=self.settings.rung_steps,
-            sampler=SAMPLER_NAME,
-            pruner=PRUNER_NAME if len(objectives) == 1 else NO_PRUNER_NAME,
-            device=device,
-            primary_metric=self.settings.metric,
-            target=self.request.target,
-            final_seeds=self.request.final_seeds,
-            objectives=objectives,
-        )
-
-    def _announcement(self, plan: Plan, finished: Sequence[TrialRecord], slots: int) -> Planned:
-        from advisor.search.outcome import N_FINALISTS
-
-        n_finalists = min(plan.n_trials, N_FINALISTS + 1) if plan.final_seeds > 1 else 0
-        first = self.start.recommendation.candidates[0]
-        estimate = first.estimate if first.candidate == self.start.recommended else None
-        return Planned(
-            folder=self.folder,
-            task=self.start.task.title,
-            bases=tuple(base.label for base in self.start.space.bases),
-            methods=tuple(part.method for part in self.start.space.methods),
-            recommended=self.start.recommended,
-            n_examples=self.data.n_examples,
-            plan=plan,
-            warnings=self.data.warnings,
-            n_finished=len(finished),
-            n_finalists=n_finalists,
-            memory_bytes=estimate.peak_memory_bytes if estimate else None,
-            memory_basis=estimate.basis if estimate else "",
-            expected_s=expected_s(finished, plan.n_trials, n_finalists, plan.final_seeds, slots),
-        )
-
     def _run(
         self, runner: "DeviceRunner", plan: Plan, known: tuple[Contender, ...], on_event: "OnEvent"
     ) -> TuningResult:
         from advisor.training.baselines import affordable_baselines
         from advisor.tuning.contenders import evaluate_trials
-        from advisor.tuning.full_baseline import Room, compete
 
         recommended = self.start.recommended
         contest = Contest(
@@ -192,7 +165,6 @@ class StudyRun:
         estimate = estimator_for(self.start.task, runner.device)
         probe = find_probe(self.folder, runner, self.start.recommended, estimate, on_event)
         estimates = None if probe is None else CorrectedEstimates(probe=probe, task=self.start.task, estimate=estimate)
-        guarded = runner if estimates is None else GuardedRunner(runner, estimates)
         packing = find_packing(
             self.folder,
             runner,
@@ -203,6 +175,29 @@ class StudyRun:
             on_event=on_event,
         )
         runner.slots = packing.size
+        with workers_of(self.request, self.start, self.data, self.folder, runner, self.devices) as workers:
+            trained = self._train_all(runner, workers, plan, estimates, contest, baselines, on_event)
+        outcome, finals, further = trained
+        trials = evaluate_trials(contest, outcome, finals, self.folder / BEST_ADAPTER)
+        contenders = [*baselines, *further, *trials]
+        use = workers.use() if isinstance(workers, WorkerPool) else ()
+        return self._result(runner, plan, outcome, finals, contest, contenders, probe, packing, use)
+
+    def _train_all(
+        self,
+        runner: "DeviceRunner",
+        workers: TrialRunner,
+        plan: Plan,
+        estimates: CorrectedEstimates | None,
+        contest: Contest,
+        baselines: Sequence[Contender],
+        on_event: "OnEvent",
+    ) -> "tuple[SearchOutcome, Finals | None, list[Contender]]":
+        """Train all that is trained: see `_train`."""
+        from advisor.tuning.full_baseline import Room, compete
+
+        recommended = self.start.recommended
+        guarded = workers if estimates is None else GuardedRunner(workers, estimates)
         budget = Budget(
             limit_s=plan.time_limit_s,
             so_far_s=self.clock() - self.began_s,
@@ -218,11 +213,7 @@ class StudyRun:
                 contest, recommended, finals.counted, room, runner=guarded, plan=plan, interrupted=interrupted
             )
 
-        outcome, finals, further = self._train(guarded, plan, budget, full, on_event)
-        trials = evaluate_trials(contest, outcome, finals, self.folder / BEST_ADAPTER)
-        contenders = [*baselines, *further, *trials]
-        on_event(StageStarted(text="loading the saved adapter in a fresh process, with PEFT alone"))
-        return self._result(runner, plan, outcome, finals, contest, contenders, probe, packing)
+        return self._train(guarded, plan, budget, full, on_event)
 
     def _evaluation_s(self, untuned: Contender, runner: "DeviceRunner") -> float:
         """Return what the final evaluation of a trained model takes: the validation split chooses its threshold."""
@@ -336,6 +327,7 @@ class StudyRun:
         contenders: list[Contender],
         probe: Probe | None,
         packing: Packing,
+        use: tuple[WorkerUse, ...],
     ) -> TuningResult:
         from advisor.training.prompting import prompt_of_base
         from advisor.training.reload import reload_check
@@ -344,6 +336,8 @@ class StudyRun:
         assert best.candidate is not None
         assert best.trial is not None
         assert best.delivered is not None
+        loaders = loaders_of(best.candidate.method)
+        contest.on_event(StageStarted(text=f"loading the saved adapter in a fresh process, with {loaders}"))
         check = reload_check(
             runner,
             self.start.task,
@@ -363,6 +357,7 @@ class StudyRun:
             warnings=self.data.warnings,
             probe=probe,
             packing=packing,
+            workers=use,
             differences=contest.differences(best, others),
             reload_check=check,
             stopped=outcome.stopped,
@@ -392,6 +387,7 @@ class StudyRun:
         check = result.reload_check
         if not check.passed:
             raise ReloadCheckError(
-                f"{self.folder / BEST_ADAPTER}: loaded by PEFT alone it gives {check.metric} {check.reloaded:.4f}, "
-                f"but {check.expected:.4f} was measured; do not use it (see {self.folder / 'report.html'})"
+                f"{self.folder / BEST_ADAPTER}: loaded by {result.loaders} it gives {check.metric} "
+                f"{check.reloaded:.4f}, but {check.expected:.4f} was measured; do not use it "
+                f"(see {self.folder / 'report.html'})"
             )

@@ -121,8 +121,17 @@ def test_methods_without_a_row_on_a_task_with_code_are_built_on_request_only():
     names = {one.slug: {one.slug, *one.evidence} for one in read_taxonomy().methods}
     on_code = {name for row in read_evidence() if row.task != "general" for name in (row.method, *row.methods) if name}
     for slug, method in METHODS.items():
-        if slug not in ALWAYS_RANKED | WITHOUT_STEP_PROFILES:
+        if slug not in ALWAYS_RANKED | WITHOUT_STEP_PROFILES and not method.least_adapters:
             assert method.on_request == (not names[slug] & on_code), slug
+
+
+# As their result files have them (`method_comparison/MetaMathQA/results` of github.com/huggingface/peft).
+RATES_OF_FURTHER = {
+    "randlora/llama-3.2-3B-default": 1e-4,
+    "supertuning/llama-3.2-3B-s974-topk": 1e-4,
+    "tinylora/llama-3.2-3B-default": 1e-3,
+    "waveft/llama-3.2-3B-n_frequency-5000": 1e-4,
+}
 
 
 @pytest.mark.parametrize(
@@ -131,11 +140,32 @@ def test_methods_without_a_row_on_a_task_with_code_are_built_on_request_only():
 def test_a_rate_that_a_published_run_is_named_for_is_the_rate_of_that_run_or_has_a_row_of_its_own(method):
     with (knowledge_folder() / "peft_method_comparison.csv").open(newline="", encoding="utf-8") as file:
         runs = {row["experiment"]: float(row["lr"]) for row in csv.DictReader(file)}
+    runs |= RATES_OF_FURTHER
     run = method.basis.split(",")[0]
     (rate,) = [dimension for dimension in method.dimensions if dimension.name == "learning_rate"]
     if run in runs and not rate.evidence:
         assert method.defaults["learning_rate"] == runs[run]
     assert run in runs or run in FURTHER
+
+
+# By its authors' scripts: BEFT by task on BERT, RoBERTa and OPT; FourierFT's heads and coefficients on RoBERTa and
+# Llama 2; HRA on DeBERTa and Llama 2.
+@pytest.mark.parametrize(
+    ("slug", "published"),
+    [
+        ("beft", (1e-4, 4e-4, 7e-4, 1e-3, 1e-2)),
+        ("fourierft", (0.001, 0.006, 0.011, 0.043, 0.05, 0.09, 0.12)),
+        ("hra", (1e-5, 1e-4, 4e-3, 5.5e-3, 6e-3, 1e-2)),
+        ("randlora", (1e-4, 2e-4)),
+    ],
+)
+def test_the_range_holds_every_rate_that_the_authors_of_a_method_train_with(slug, published):
+    method = METHODS[slug]
+    (rate,) = [dimension for dimension in method.dimensions if dimension.name == "learning_rate"]
+    assert rate.low <= min(published)
+    assert rate.high >= max(published)
+    for architecture in method.architectures:
+        assert min(published) <= method.hyperparameters(architecture)["learning_rate"] <= max(published)
 
 
 def test_families_of_layers_are_those_that_the_tuners_know():
@@ -160,7 +190,7 @@ def test_biases_of_a_type_of_model_are_those_that_transformers_builds(model_type
     with torch.device("meta"):
         model = AutoModel.from_config(AutoConfig.for_model(model_type, **sizes))
     biases = [
-        name for name, _ in model.named_parameters() if name.endswith("bias") and "relative_attention" not in name
+        name for name, _ in model.named_parameters() if name.endswith(".bias") and "relative_attention" not in name
     ]
     assert (not biases) == (model_type in WITHOUT_BIASES), biases[:3]
     if model_type in FAMILIES:

@@ -40,7 +40,7 @@ def test_every_method_offered_stands_in_its_family_with_its_peft_type():
         method = METHODS[slug]
         assert (place.offered_as, place.family, place.peft_type) == (slug, method.family, method.peft_type)
     others = {one.slug: one.offered_as for one in TAXONOMY.methods if one.slug not in METHODS and one.offered_as}
-    assert others == {"qlora": "lora", "adapter": "adapter-houlsby"}
+    assert others == {"qlora": "lora", "adapter": "adapter-houlsby", "language-and-task-adapter": "adapter-stack"}
 
 
 def test_every_method_of_the_evidence_has_one_place():

@@ -38,6 +38,7 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         "--quantization": "quantizations",  # an option is repeated, an argument has several
         "--method": "methods",
         "--objective": "objectives",
+        "--on-adapter": "on_adapters",
         "--trials": "n_trials",
         "--time": "time_limit_s",
         "--map": "columns",  # many options against one mapping

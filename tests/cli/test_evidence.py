@@ -80,6 +80,14 @@ def test_taxonomy_and_coverage_are_shown_for_people_and_machines(capsys, view):
     assert "clone-detection" in json.dumps(json.loads(plain))
 
 
+def test_why_a_method_is_not_offered_is_said_to_people_and_machines(capsys):
+    _, out, _ = run(capsys, "evidence", "--taxonomy")
+    assert "not offered: it mixes LoRA adapters that were trained before\n" in out
+    _, plain, _ = run(capsys, "evidence", "--taxonomy", "--json")
+    reasons = {leaf["name"]: leaf["not_offered"] for leaf in json.loads(plain)}
+    assert (reasons["xlora"], reasons["lora"]) == ("it mixes LoRA adapters that were trained before", None)
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [(["--taxonomy", "--task", "clone-detection"], "leave --task out"), (["--coverage", "--tasks"], "leave --coverage"),

@@ -1,12 +1,15 @@
 """`peft-advisor export`."""
 
+import json
+
 import pytest
 import yaml
 
 from advisor.cli.export import command
-from advisor.exports import TARGETS
+from advisor.exports import MERGED, TARGETS
 from tests.cli.test_cli import run
 from tests.exports.plans import plan
+from tests.models import save_tiny_base_model
 from tests.report import fixtures
 
 
@@ -79,7 +82,7 @@ def test_a_place_that_is_no_record_is_one_line(capsys, tmp_path):
 
 def test_the_help_names_every_target():
     metavar = next(option.metavar for option in command.params if option.name == "name")
-    assert metavar == f"[{'|'.join(TARGETS)}]"
+    assert metavar == f"[{'|'.join((*TARGETS, MERGED))}]"
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
@@ -92,3 +95,58 @@ def test_a_run_full_of_hostile_text_is_exported_as_text_or_refused_in_one_line(c
         out.encode("ascii")
     else:
         assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def lora(tmp_path):
+    """An adapter as users of PEFT save it, on a tiny decoder."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = save_tiny_base_model("decoder-only", tmp_path / "base")
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(str(tmp_path / "adapter"))
+    return tmp_path / "adapter"
+
+
+def test_merged_weights_are_written_into_a_folder_and_named_file_by_file(capsys, tmp_path):
+    folder, out_folder = lora(tmp_path), tmp_path / "merged"
+    capsys.readouterr()
+    code, out, err = run(capsys, "export", str(folder), "--to", "merged", "--output", str(out_folder))
+    assert (code, err) == (0, "Loading PyTorch and the base model ...\n")
+    assert sorted(out.splitlines()) == sorted(map(str, out_folder.iterdir()))
+    assert str(out_folder / "model.safetensors") in out
+    code, out, err = run(capsys, "export", str(folder), "--to", "merged", "--output", str(out_folder))
+    assert (code, out, err) == (2, "", f"error: --output {out_folder}: exists already; name another, or remove it\n")
+
+
+def test_merged_weights_are_told_as_json(capsys, tmp_path):
+    folder = lora(tmp_path)
+    capsys.readouterr()
+    words = ("export", str(folder), "--to", "merged", "--output", str(tmp_path / "m"), "--dtype", "bf16", "--json")
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    said = json.loads(out)
+    assert (said["to"], said["merged"]["dtype"]) == ("merged", "bf16")
+    assert {"name": "config.json", "path": str(tmp_path / "m" / "config.json")} in said["files"]
+    assert 0 <= said["merged"]["distance"] <= said["merged"]["tolerance"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--to", "merged"), "give the folder of a finished `tune` or of an adapter"),
+        (("--to", "trl", "--dtype", "bf16"), "--dtype: is for --to merged"),
+        (("--to", "mergd"), "merged"),
+    ],
+)
+def test_mistakes_around_merging_are_one_line(capsys, advice, words, said):
+    code, out, err = run(capsys, "export", str(advice), *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+def test_a_folder_without_anything_trained_or_without_a_place_to_go_is_one_line(capsys, tmp_path):
+    for words in (("--output", str(tmp_path / "m")), (), ("--rank", "1", "--output", str(tmp_path / "m"))):
+        code, out, err = run(capsys, "export", str(tmp_path), "--to", "merged", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "m").exists()

@@ -59,7 +59,7 @@ TASK = ("--task", "clone-detection", "--model", "microsoft/codebert-base")
         (("rec.json", *TASK, *DATA), "--task and a recommendation file exclude each other"),
         ((*TASK, "--model", "microsoft/codebert-bas", *DATA), "unknown base model 'microsoft/codebert-bas'; nearest"),
         ((*TASK, "--quantization", "2bit", *DATA), "'2bit' is not one of 'none', '4bit', '8bit'"),
-        ((*TASK, "--quantization", "4bit", "--method", "bitfit", *DATA), "'bitfit' does not work on a quantized base"),
+        ((*TASK, "--quantization", "4bit", "--method", "vera", *DATA), "'vera' does not work on a quantized base"),
         (("--demo", "--quantization", "4bit"), "--demo and --quantization exclude each other"),
         (("--demo", "--model", "a", "--model", "b"), "--demo and --model exclude each other"),
         (("--demo", "--sample", "9"), "--demo and --sample exclude each other"),

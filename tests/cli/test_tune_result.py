@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from advisor.cli.tune_result import show_result
-from tests.report.fixtures import run_folder, seeded_result, weighed_run, write_run
+from tests.report.fixtures import candidate, result, run_folder, seeded_result, weighed_run, write_run
 
 
 def test_the_result_begins_with_the_verdict_and_ends_with_code_that_loads_the_adapter(tmp_path, capsys):
@@ -18,6 +18,23 @@ def test_the_result_begins_with_the_verdict_and_ends_with_code_that_loads_the_ad
     assert str(folder / "report.html") in out
     assert "from_pretrained" in out
     compile(out[out.index("from peft") :], "snippet", "exec")
+
+
+def test_what_loads_the_adapter_is_said_by_its_method(tmp_path, capsys):
+    said = {}
+    for method in ("lora", "compacter", "full"):
+        run = run_folder(result=result(best=candidate(method=method)))
+        show_result(write_run(tmp_path / method, run))
+        lines = capsys.readouterr().out.splitlines()
+        (said[method],) = [line for line in lines if line.startswith("Reloaded by")]
+        # PEFT alone does not know Compacter: then the code below makes it known first.
+        assert ("import advisor.modeling.tuners" in "\n".join(lines[lines.index(said[method]) + 1 :])) == (
+            method == "compacter"
+        )
+    assert said["lora"] == "Reloaded by PEFT alone in a fresh process: F1 0.843."
+    assert "alone" not in said["compacter"]
+    assert "pip install peft-advisor; import advisor.modeling.tuners" in said["compacter"]
+    assert said["full"] == "Reloaded by transformers alone in a fresh process: F1 0.843."
 
 
 def test_finals_are_printed_with_every_seed_and_the_seed_of_the_adapter(tmp_path, capsys):

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.cli.tune_view import TuneView
 from advisor.result import Contender, Packing, Plan
 from advisor.search.events import (
@@ -150,6 +151,15 @@ def test_the_plan_is_shown_in_full():
         "warning: 3 of 200 test rows stand in the train split too",
     ):
         assert part in text
+
+
+def test_what_adapters_are_made_of_is_named_where_they_are_made_of_trained_ones():
+    part = TrainedAdapter(
+        folder="studies/java/best_adapter", sha256="0", reduction_factor=16.0, non_linearity="silu", scaling=1.0
+    )
+    text = shown(replace(PLANNED, recommended=replace(candidate(), adapters=(part, replace(part, folder="go")))))
+    assert "Made of     java (studies/java/best_adapter), go (go)\n" in text
+    assert "Made of" not in shown(PLANNED)
 
 
 def test_a_finished_trial_is_one_line_with_value_best_and_time_left():

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from advisor.candidates import Candidate
 from advisor.catalog.methods import METHODS
 from advisor.catalog.tasks import Head
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.dryrun.peft_methods import attach_on_meta
 from advisor.modeling.adapters import build_config
 from advisor.modeling.base import BaseModel, BaseRequest
@@ -37,6 +38,8 @@ CASES = [
     for slug, method in METHODS.items()
     if slug != "full" and method.supports(architecture, head) and method.works_on(family)
 ]
+# Two of them are fused; a stack stands on one.
+PART = TrainedAdapter(folder="", sha256="", reduction_factor=8, non_linearity="relu", scaling=2.0)
 # Copies are made of what is on the CPU here already; see the tests of PEFT's methods.
 KEEPS_COPIES = {"frod"}
 
@@ -49,11 +52,16 @@ def attached(family: str, slug: str, device: str) -> Any:
     request = BaseRequest(
         base_model=family, architecture=architecture, head=head, label_names=(), weights="bf16", quantization=None
     )
+    parts = (PART,) * METHODS[slug].least_adapters
+    # Without weights to read, what is made of trained adapters is built from their shapes, here as in a dry run.
+    place = torch.device("meta" if parts else device)
     base = BaseModel(
-        request=request, source=family, model=model, tokenizer=None, device=torch.device(device), max_positions=None  # type: ignore[arg-type]
+        request=request, source=family, model=model, tokenizer=None, device=place, max_positions=None  # type: ignore[arg-type]
     )  # fmt: skip
     hyperparameters = {**METHODS[slug].hyperparameters(architecture), **SMALL.get(slug, {})}
-    chosen = Candidate(base_model=family, architecture=architecture, method=slug, hyperparameters=hyperparameters)
+    chosen = Candidate(
+        base_model=family, architecture=architecture, method=slug, hyperparameters=hyperparameters, adapters=parts
+    )
     config = build_config(chosen, base)
     assert config is not None
     if device == "meta":

@@ -42,7 +42,7 @@ def test_a_question_with_defaults_is_fine():
         ({"searched": "width"}, "--max"),
         ({"attention": "flash", "precision": "fp32"}, "no float32"),
         ({"method": "full", "quantization": "4bit"}, "full fine-tuning cannot change a base model stored in 4bit"),
-        ({"method": "bitfit", "quantization": "8bit"}, "bitfit does not work on a base model stored in 8bit"),
+        ({"method": "vera", "quantization": "8bit"}, "vera does not work on a base model stored in 8bit"),
         ({"method": "full", "pack_size": 2}, "--pack"),
         ({"method": "prefix-tuning", "gradient_checkpointing": True}, "gradient checkpointing"),
         ({"method": "ia3", "searched": "rank"}, "--max rank: ia3 has no rank; lora, lora-plus, rslora, dora have"),

@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from advisor.catalog.files import read_lines
+from advisor.catalog.not_offered import NOT_OFFERED
 from advisor.catalog.tasks import TASKS
 from advisor.catalog.taxonomy import read_taxonomy
+from advisor.evidence import coverage
 from advisor.evidence.coverage import NOT_STATED, count_cells, count_leaves
 from advisor.evidence.coverage_text import render_coverage, render_taxonomy
 
@@ -84,3 +87,21 @@ def test_the_tree_names_every_leaf_and_marks_what_was_inferred():
     assert "[offered]" not in line["xlora"]
     assert "PEFT" not in line["mam"]
     assert '"Automated Program Repair"' in line["program-repair"]
+
+
+def test_the_tree_gives_the_reason_under_every_method_that_is_not_offered():
+    methods = [leaf for leaf in count_leaves() if leaf.part == "method"]
+    assert {leaf.name for leaf in methods if not leaf.offered} == {leaf.name for leaf in methods if leaf.not_offered}
+    lines = render_taxonomy(count_leaves()).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["xlora"])
+    assert lines[at + 1].strip() == "not offered: it mixes LoRA adapters that were trained before"
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == ["dora"])
+    assert "not offered" not in lines[at + 1]
+
+
+def test_a_reason_is_found_by_another_name_of_the_method(monkeypatch):
+    place = next(one for one in read_taxonomy().methods if one.slug == "advfusion")
+    renamed = replace(place, slug="adversarial-fusion", evidence=("advfusion",))
+    monkeypatch.setattr(coverage, "read_taxonomy", lambda: replace(read_taxonomy(), methods=(renamed,)))
+    (leaf,) = [leaf for leaf in count_leaves() if leaf.part == "method"]
+    assert leaf.not_offered == NOT_OFFERED["advfusion"]

@@ -36,7 +36,7 @@ def test_a_large_model_is_quantized_where_that_makes_room():
 
 
 def test_a_method_that_does_not_work_quantized_is_never_quantized():
-    assert fitted("deepseek-ai/deepseek-coder-6.7b-base", 16, method="bitfit").quantization is None
+    assert fitted("deepseek-ai/deepseek-coder-6.7b-base", 16, method="layernorm-tuning").quantization is None
 
 
 def test_what_does_not_fit_is_returned_at_its_smallest():

@@ -90,8 +90,8 @@ def test_the_table_says_how_many_examples_the_memory_is_for():
 
 
 def test_what_is_forecast_better_but_ranked_lower_is_explained():
-    assert "Forecast higher than 1, but ranked below it because fewer papers stand behind them: 4, 5" in " ".join(
-        shown("clone-detection").split()
+    assert "Forecast higher than 1, but ranked below it because fewer papers stand behind them: 3, 5" in " ".join(
+        shown("defect-detection").split()
     )
 
 

@@ -122,6 +122,15 @@ def test_the_command_to_run_now_names_no_absolute_path():
     assert "--codebase code.jsonl" in build_page(fixtures.run_folder(result=search)).next.command
 
 
+@pytest.mark.parametrize(
+    ("method", "loaders"),
+    [("lora", "PEFT alone"), ("bitfit", "PEFT and the tuners of peft-advisor"), ("full", "transformers alone")],
+)
+def test_the_check_of_the_adapter_says_what_loaded_it(method, loaders):
+    page = build_page(fixtures.run_folder(result=fixtures.result(best=fixtures.candidate(method=method))))
+    assert f"when loaded by {loaders}" in page.reload_check
+
+
 def test_what_is_not_better_than_nothing_is_offered_to_be_looked_at():
     worse = fixtures.result([fixtures.difference("majority class", -0.1, 0.05)])
     assert build_page(fixtures.run_folder(result=worse)).next.text.startswith(

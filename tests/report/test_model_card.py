@@ -40,6 +40,13 @@ def test_the_hub_s_library_reads_task_base_model_and_metric(tmp_path):
     assert {"lora", "clone-detection"} <= set(data.tags)
 
 
+@pytest.mark.parametrize(("method", "needs"), [("lora", False), ("mam", True)])
+def test_the_card_says_when_peft_alone_cannot_load_the_adapter(tmp_path, method, needs):
+    text = card(tmp_path, finished_with(fixtures.candidate(method=method))).text
+    assert ("PEFT does not ship Mix-and-match adapter (MAM): it is loaded by" in text) == needs
+    assert ("\nimport advisor.modeling.tuners" in text) == needs
+
+
 def test_the_model_index_has_every_metric_of_the_test_split_the_primary_one_first(tmp_path):
     result = fixtures.result()
     *others, best = result.contenders
@@ -58,7 +65,7 @@ def test_several_seeds_are_named_and_the_index_has_the_metrics_of_the_saved_one(
     # Of seeds 7, 8, 9 the first is the best on the validation split (0.865), with 0.843 on the test split.
     assert found.data.eval_results[0].metric_value == 0.843
     assert "The saved adapter is that of seed 7" in found.text
-    assert "- seeds: `7, 8, 9`" in found.text
+    assert "- Seeds: `7, 8, 9`" in found.text
     assert "| best trial | 0.843 | 0.853 | 0.833 |" in found.text.replace("**", "")
 
 
@@ -98,9 +105,9 @@ def test_it_says_how_large_the_adapter_is_and_how_much_was_trained(tmp_path):
         folder / "best_adapter/adapter_model.safetensors",
     )
     text = write_model_card(folder).read_text(encoding="utf-8")
-    assert "parameters in the adapter: 1,205" in text
+    assert "Parameters in the adapter: 1,205" in text
     # 888,578 parameters in every report of the fixtures, 1,777,156 in the base model's file.
-    assert "trained parameters, head included: 888,578 (50 % of the base model's 1,777,156)" in text
+    assert "Trained parameters, head included: 888,578 (50 % of the base model's 1,777,156)" in text
 
 
 def small_base(tmp_path):
@@ -170,7 +177,7 @@ def test_a_base_model_that_the_adapter_names_as_a_folder_is_no_id_of_the_hub(tmp
     (folder / "best_adapter/adapter_config.json").write_text('{"base_model_name_or_path": "/home/somebody/bases/tiny"}')
     found = ModelCard.load(write_model_card(folder))
     assert found.data.base_model is None
-    assert "- base\\_model: `tiny`" in found.text
+    assert "- Base model: `tiny`" in found.text
     assert "somebody" not in found.content
 
 

@@ -87,5 +87,5 @@ def test_a_study_that_is_not_finished_or_none_at_all_is_refused(tmp_path):
 def test_a_result_without_its_deciding_metric_is_refused(tmp_path):
     plan = replace(fixtures.result().plan, primary_metric="mcc")
     run = fixtures.run_folder(result=replace(fixtures.result(), plan=plan))
-    with pytest.raises(DataError, match="has no mcc"):
+    with pytest.raises(DataError, match="no value of 'mcc'"):
         rows_of_study(fixtures.write_run(tmp_path / "run", run))

@@ -19,6 +19,22 @@ def test_every_record_is_read(tmp_path):
     assert run.predictions_of("best trial") == fixtures.predictions(5)
 
 
+@pytest.mark.parametrize(
+    ("which", "said"), [(0, "'best trial' has no value"), (2, "'best trial' with seed 8 has no value")]
+)
+def test_a_result_without_its_primary_metric_is_one_line(tmp_path, which, said):
+    path = fixtures.write_run(tmp_path, fixtures.run_folder(result=fixtures.seeded_result())) / "result.json"
+    plain = json.loads(path.read_text())
+    best = next(row for row in plain["contenders"] if row["name"] == "best trial")
+    del [best, *best["seeds"]][which]["evaluation"]["metrics"]["f1"]
+    path.write_text(json.dumps(plain))
+    with pytest.raises(
+        DataError, match=rf"result\.json: {said} of 'f1', the study's primary metric; .*run `tune` again"
+    ) as caught:
+        read_run_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_was_found_in_the_data_is_read_where_it_is_kept(tmp_path):
     found = fixtures.data_report()
     assert read_run_folder(

@@ -20,6 +20,7 @@ SMALL: Mapping[str, Mapping[str, object]] = {
     "compacter": {"reduction_factor": 4},
     "mam": {"reduction_factor": 4, "num_prefix_tokens": 4, "prefix_hidden_size": 16},
     "ff-lora-adapter": {**_LORA, "reduction_factor": 8},
+    "adapter-stack": {"reduction_factor": 8},
     "adamss": {"r": 8, "num_subspaces": 5},
     "c3a": {"block_size": 16},
     "deft": {"r": 4},

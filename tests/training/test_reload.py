@@ -101,7 +101,7 @@ def test_the_check_decides_by_the_threshold_that_the_result_was_measured_with(
 def test_the_check_fails_when_the_other_process_predicts_something_else(
     finished: Callable[..., FinishedTrial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def all_ones(job: Path, adapter: Path) -> None:
+    def all_ones(job: Path, adapter: Path, loaders: str) -> None:
         lines = [json.dumps({"row": number, "predicted": 1}) for number in range(6)]
         job.with_name("output.jsonl").write_text("\n".join(lines))
 
@@ -126,8 +126,9 @@ def test_a_process_that_fails_is_reported_in_one_line(tmp_path: Path, monkeypatc
     script.write_text("raise OSError('no such model')")
     monkeypatch.setattr(reload, "SCRIPT", script)
     with pytest.raises(ReloadCheckError, match="no such model") as caught:
-        reload._run(tmp_path / "job.json", tmp_path)
+        reload._run(tmp_path / "job.json", tmp_path, "PEFT alone")
     assert "\n" not in str(caught.value)
+    assert "PEFT alone could not load it" in str(caught.value)
 
 
 def test_the_script_imports_nothing_of_this_package_but_the_tuners_that_peft_lacks() -> None:

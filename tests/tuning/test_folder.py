@@ -47,6 +47,12 @@ def test_several_base_models_and_storages_stand_in_the_name(base_models, quantiz
     assert found == Path("studies") / f"clone-detection-{name}"
 
 
+def test_a_study_of_composed_adapters_has_a_folder_beside_those_that_it_is_made_of():
+    name = "clone-detection-codebert-base-adapter-fusion"
+    found = default_folder("clone-detection", "microsoft/codebert-base", composed="adapter-fusion")
+    assert found == Path("studies") / name
+
+
 def test_checking_leaves_nothing_behind(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []

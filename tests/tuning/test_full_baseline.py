@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from advisor.catalog.tasks import find_task
+from advisor.catalog.trained_adapters import TrainedAdapter
 from advisor.result import Plan
 from advisor.search.outcome import SearchOutcome
 from advisor.tuning.budget import Budget
@@ -71,6 +72,12 @@ def test_all_weights_of_the_recommended_base_model_are_trained_with_the_catalogu
     decoder = full_candidate(CLONES, replace(quantized, architecture="decoder-only"))
     assert decoder is not None
     assert decoder.hyperparameters["learning_rate"] == 2e-5
+
+
+def test_all_weights_are_trained_without_the_adapters_that_the_recommendation_is_made_of():
+    part = TrainedAdapter(folder="java", sha256="0", reduction_factor=16.0, non_linearity="silu", scaling=1.0)
+    found = full_candidate(CLONES, replace(RECOMMENDED, method="adapter-stack", adapters=(part,)))
+    assert found == full_candidate(CLONES, RECOMMENDED)
 
 
 def test_where_full_fine_tuning_was_recommended_it_is_no_baseline(tmp_path, caplog):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from advisor.catalog.methods import METHODS
 from advisor.errors import DataError, InfeasibleBudgetError, InputError
 from advisor.recommendation import Recommendation, recommend
 from advisor.records import write
@@ -85,11 +86,11 @@ def test_beside_qlora_lora_itself_is_searched_on_the_unquantized_base():
 
 
 def test_a_method_that_needs_an_unquantized_base_is_refused_beside_qlora_unless_both_storages_are_named():
-    wanted = {"task": "clone-detection", "base_model": MODEL, "methods": ("qlora", "bitfit")}
-    with pytest.raises(InputError, match=r"bitfit does not work on the 4bit base of qlora; .*--quantization none"):
+    wanted = {"task": "clone-detection", "base_model": MODEL, "methods": ("qlora", "vera")}
+    with pytest.raises(InputError, match=r"vera does not work on the 4bit base of qlora; .*--quantization none"):
         find_starting_point(request(**wanted))
     start = find_starting_point(request(**wanted, quantizations=("none", "4bit")))
-    assert {(one.method, one.quantization) for one in start.bases} == {("lora", "4bit"), ("bitfit", None)}
+    assert {(one.method, one.quantization) for one in start.bases} == {("lora", "4bit"), ("vera", None)}
 
 
 def test_an_empty_recommendation_is_refused():
@@ -158,6 +159,63 @@ def test_a_base_model_that_does_not_fit_the_budget_of_the_file_is_refused():
     given = recommend(CodeTask(task="clone-detection", budget=Budget(vram_gib=4), base_model=MODEL))
     with pytest.raises(InfeasibleBudgetError, match=rf"Coder-7B cannot be searched: .*what fits: --model {MODEL}"):
         find_starting_point(request(recommendation=given, base_model=(MODEL, "Qwen/Qwen2.5-Coder-7B")))
+
+
+def test_a_method_that_is_ranked_on_request_only_is_searched_on_each_of_several_base_models():
+    names = (MODEL, OTHER)
+    start = find_starting_point(request(task="clone-detection", base_model=names, methods=("lora", "loha")))
+    lines = [(line.base_model, line.method) for line in start.recommendation.candidates]
+    # What has evidence comes first.
+    assert {name for name, _ in lines[:2]} == set(names)
+    assert [method for _, method in lines] == ["lora", "lora", "loha", "loha"]
+    assert set(lines) == {(name, method) for name in names for method in ("lora", "loha")}
+    assert [{part.method for part in base.methods} for base in start.space.bases] == [{"lora", "loha"}] * 2
+    assert {(one.base_model, one.method) for one in start.warm_starts} == set(lines)
+    assert len({one.batch_size for one in start.warm_starts}) == 1
+    for candidate in start.warm_starts:
+        parameters_of(candidate, start.space)
+
+
+def test_methods_that_are_all_ranked_on_request_only_are_searched_on_several_base_models():
+    start = find_starting_point(request(task="clone-detection", base_model=(MODEL, OTHER), methods=("loha", "lokr")))
+    lines = [(line.base_model, line.method) for line in start.recommendation.candidates]
+    assert set(lines) == {(name, method) for name in (MODEL, OTHER) for method in ("loha", "lokr")}
+    assert start.recommended.method == "loha"
+    alone = find_starting_point(request(task="clone-detection", base_model=OTHER, methods=("loha", "lokr")))
+    values = {one.method: one.hyperparameters for one in alone.warm_starts}
+    there = {one.method: one.hyperparameters for one in start.warm_starts if one.base_model == OTHER}
+    assert there == values
+
+
+def test_a_method_that_is_ranked_on_request_only_is_searched_in_each_storage():
+    stored = find_starting_point(
+        request(task="clone-detection", base_model=MODEL, methods=("lora", "loha"), quantizations=("none", "4bit"))
+    )
+    found = {(one.quantization, one.method) for one in stored.warm_starts}
+    assert {(None, "loha"), (None, "lora"), ("4bit", "lora")} <= found
+    assert (("4bit", "loha") in found) == METHODS["loha"].works_quantized
+
+
+@pytest.mark.parametrize("names", [(MODEL,), (MODEL, OTHER)])
+def test_however_many_methods_are_named_all_are_searched(names):
+    methods = ("lora", "ia3", "dora", "adalora", "rslora", "loha", "lokr")
+    start = find_starting_point(request(task="clone-detection", base_model=names, methods=methods))
+    assert {part.method for part in start.space.methods} == set(methods)
+    for candidate in start.warm_starts:
+        parameters_of(candidate, start.space)
+
+
+def test_a_requested_method_that_works_on_one_of_the_base_models_is_searched_there():
+    decoder = "deepseek-ai/deepseek-coder-1.3b-base"  # of type llama
+    names = {"task": "code-summarization", "base_model": (OTHER, decoder)}
+    start = find_starting_point(request(**names, methods=("lora", "llama-adapter")))
+    assert {(one.base_model, one.method) for one in start.warm_starts if one.method == "llama-adapter"} == {
+        (decoder, "llama-adapter")
+    }
+    with pytest.raises(InputError, match="llama-adapter"):
+        find_starting_point(
+            request(task="clone-detection", base_model=(MODEL, OTHER), methods=("lora", "llama-adapter"))
+        )
 
 
 def test_a_method_must_work_on_every_base_model():

@@ -240,7 +240,7 @@ def test_a_result_whose_adapter_failed_its_check_stays_an_error(finished, inputs
     shutil.copytree(folder, tmp_path / "run")
     broken = replace(result, reload_check=replace(result.reload_check, passed=False))
     records.write(broken, tmp_path / "run" / "result.json")
-    with pytest.raises(ReloadCheckError, match="do not use it"):
+    with pytest.raises(ReloadCheckError, match=r"loaded by PEFT alone it gives .*; do not use it"):
         prepare(request(inputs, tmp_path / "run")).finish()
 
 
@@ -292,6 +292,7 @@ def test_on_a_device_that_reports_memory_one_step_is_measured_and_what_does_not_
     result = prepare(asked).finish(events.append)
     texts = [event.text for event in events if isinstance(event, StageStarted)]
     assert texts.count("measuring one training step of the recommendation") == 1
+    assert texts[-1] == "loading the saved adapter in a fresh process, with PEFT alone"
     assert records.read(Probe, tmp_path / "run" / "probe.json") == result.probe
     assert result.probe is not None
     assert result.probe.candidate.method == "lora"

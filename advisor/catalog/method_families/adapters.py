@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from advisor.catalog.dimensions import Dimension, Scalar
-from advisor.catalog.method import SCHEDULE, Family, Method, choice, learning_rate, virtual_tokens
+from advisor.catalog.method import SCHEDULE, Family, Method, around, choice, learning_rate, virtual_tokens
 from advisor.catalog.places import FAMILIES_WITH_PLACES, WITHOUT_ATTENTION_REGISTRY
 
 _REDUCTIONS = (2, 4, 8, 16, 32, 64)
+# Of what is made of trained adapters: where these are. The usual place until they are named.
+_PLACED: Mapping[str, Scalar] = {"placement": "pfeiffer", "cross_adapter": False}
 
 
 def _adapter(
@@ -19,10 +21,13 @@ def _adapter(
     family: Family = "additive",
     learning_rates: Mapping[str, float] | None = None,
 ) -> Method:
-    """Return a method whose adapters go where the family of the model type says; no quantized base was tried."""
+    """Return a method whose adapters go where the family of the model type says.
+
+    On quantized base models they stand beside the packed weights and do not read them (studies/quantized_methods).
+    """
     return Method(
         slug=slug, title=title, family=family, peft_type=peft_type, paper=None, defaults={**SCHEDULE, **defaults},
-        dimensions=dimensions, works_quantized=False, model_types=FAMILIES_WITH_PLACES,
+        dimensions=dimensions, works_quantized=True, model_types=FAMILIES_WITH_PLACES,
         learning_rates=learning_rates or {},  # type: ignore[arg-type]  # the keys are architectures
     )  # fmt: skip
 
@@ -119,6 +124,37 @@ def _ff_lora_adapter() -> Method:
     return replace(plain, on_request=True, basis="LoRA's and Houlsby adapters' ranges")
 
 
+def _stack() -> Method:
+    """A task adapter on frozen language adapters (MAD-X, https://arxiv.org/abs/2005.00052).
+
+    On code goel2022crossmodal has them: 5e-4 instead of 2e-5 for the task adapter (goel2022crossmodal-015) over 15
+    epochs (-016), 1e-4 for the language adapter below it (-017). The bottleneck has the sizes of Pfeiffer adapters.
+    Neither stacks nor fusions were tried on a quantized base model.
+    """
+    plain = _adapter(
+        "adapter-stack", "Stacked adapters (MAD-X)",
+        {"learning_rate": 5e-4, "num_epochs": 15, "reduction_factor": 16, **_PLACED},
+        learning_rate(5e-5, 3e-3, "goel2022crossmodal-015", "goel2022crossmodal-017"),
+        choice("reduction_factor", _REDUCTIONS, "hu2021lora-018", "zhuo2024astraios-005"),
+        peft_type="ADAPTER_STACK",
+    )  # fmt: skip
+    return replace(plain, on_request=True, least_adapters=1, works_quantized=False)
+
+
+def _fusion() -> Method:
+    """No row has a rate of AdapterFusion's own: 5e-5 over 10 epochs is the example of the AdapterHub library.
+
+    It stands in docs/training.md of adapter-hub/adapters, "Train AdapterFusion". The paper is
+    https://arxiv.org/abs/2005.00247; the rows on code (saberi2025advfusion-001 to -004) are about AdvFusion.
+    """
+    plain = _adapter(
+        "adapter-fusion", "AdapterFusion", {"learning_rate": 5e-5, "num_epochs": 10, **_PLACED},
+        around(5e-5), peft_type="ADAPTER_FUSION",
+    )  # fmt: skip
+    basis = "the AdapterHub library's example of AdapterFusion"
+    return replace(plain, on_request=True, least_adapters=2, works_quantized=False, basis=basis)
+
+
 def entries() -> tuple[Method, ...]:
     """Return the methods of this family."""
-    return _houlsby(), _pfeiffer(), _parallel(), _compacter(), _mam(), _ff_lora_adapter()
+    return _houlsby(), _pfeiffer(), _parallel(), _compacter(), _mam(), _ff_lora_adapter(), _stack(), _fusion()

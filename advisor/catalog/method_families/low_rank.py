@@ -1,8 +1,9 @@
 """Further low-rank changes of weights that PEFT has, none of them with a row of the evidence on a task with code.
 
 `basis` names the run of PEFT's own comparison (Llama-3.2-3B on MetaMathQA, `knowledge/peft_method_comparison.csv`
-where the run is in it) that rate and sizes come from. One published rate is all there is for most, so the range is a
-factor of ten to both sides (`around`).
+where the run is in it, else https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA/results) that
+rate and sizes come from. One published rate is all there is for most, so the range is a factor of ten to both sides
+(`around`).
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from advisor.catalog.dimensions import Dimension, Scalar
 from advisor.catalog.method import SCHEDULE, Family, Method, around, choice, learning_rate
 from advisor.catalog.places import CONV1D_MODEL_TYPES
+from advisor.spec import Architecture
 
 _RANKS = (4, 8, 16, 32, 64)
 
@@ -24,12 +26,14 @@ def requested(
     family: Family = "reparameterized",
     works_quantized: bool = False,
     not_model_types: frozenset[str] = frozenset(),
+    learning_rates: Mapping[Architecture, float] | None = None,
 ) -> Method:
     """Return a method of PEFT on its own choice of modules, built when asked for by name."""
     return Method(
         slug=slug, title=title, family=family, peft_type=peft_type, paper=None,
         defaults={**SCHEDULE, "target_modules": "auto", **defaults}, dimensions=dimensions,
         works_quantized=works_quantized, not_model_types=not_model_types, on_request=True, basis=basis,
+        learning_rates=learning_rates or {},
     )  # fmt: skip
 
 
@@ -37,9 +41,12 @@ def entries() -> tuple[Method, ...]:
     """Return the methods of this family.
 
     Rates without a row of the evidence: LoHa, LoKr, PVeRA, GraLoRA, AdaMSS, GLoRA, PEANuT and DEFT from their runs;
-    HiRA and Uni-LoRA from the names of theirs, which the file does not have; RandLoRA and TinyLoRA have none, so
-    VeRA's stands in, which trains factors of fixed random matrices as well. Rates of VB-LoRA are 1e-3 for its bank
-    and 1e-2 for its logits (peft2026docs-008); one rate serves both here.
+    HiRA, Uni-LoRA, RandLoRA and TinyLoRA from theirs, which the file does not have. RandLoRA reached an accuracy of
+    0.52 at 1e-4; its authors train RoBERTa and decoders of 0.5B to 8B with 1e-4 and GPT-2 with 2e-4
+    (https://github.com/PaulAlbert31/RandLoRA: GLUE/train_all.sh, commonsense_reasoning/base_randlora.sh,
+    NLG/train.sh). TinyLoRA learned next to nothing at 1e-3 (0.01, and less with tied weights), but no other rate of
+    supervised training was found; its paper (https://arxiv.org/abs/2602.04118) is on reinforcement learning. Rates of
+    VB-LoRA are 1e-3 for its bank and 1e-2 for its logits (peft2026docs-008); one rate serves both here.
     """
     return (
         requested(
@@ -60,8 +67,8 @@ def entries() -> tuple[Method, ...]:
             choice("r", (64, 128, 256, 512)), works_quantized=True,
         ),
         requested(
-            "randlora", "RandLoRA", "RANDLORA", "PEFT's default; VeRA's rate",
-            {"learning_rate": 1e-3, "r": 32, "randlora_alpha": 640}, around(1e-3), choice("r", (8, 16, 32, 64)),
+            "randlora", "RandLoRA", "RANDLORA", "randlora/llama-3.2-3B-default, and its authors' scripts",
+            {"learning_rate": 1e-4, "r": 32, "randlora_alpha": 640}, around(1e-4), choice("r", (8, 16, 32, 64)),
             works_quantized=True,
         ),
         requested(
@@ -88,7 +95,7 @@ def entries() -> tuple[Method, ...]:
             choice("theta_d_length", (256, 4096, 16384, 131072)),
         ),
         requested(
-            "tinylora", "TinyLoRA", "TINYLORA", "PEFT's default; VeRA's rate",
+            "tinylora", "TinyLoRA", "TINYLORA", "tinylora/llama-3.2-3B-default, which learned next to nothing",
             {"learning_rate": 1e-3, "r": 2, "u": 64}, around(1e-3), choice("u", (16, 64, 256)),
         ),
         requested(

@@ -18,7 +18,7 @@ from torch import nn
 
 from advisor.modeling.tuners.insertion import layers_of
 from advisor.modeling.tuners.registration import peft_type
-from advisor.modeling.tuners.wrapping import WrappingLayer
+from advisor.modeling.tuners.wrapping import WrappingLayer, put_in_place
 
 Parts = Literal["all", "attention", "feed-forward"]
 
@@ -124,10 +124,7 @@ class BitFitModel(BaseTuner):
     ) -> None:
         layer = target if isinstance(target, BitFitLayer) else BitFitLayer(target)
         layer.update_layer(adapter_name, inference_mode=bool(peft_config.inference_mode))
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
+        put_in_place(self, adapter_name, layer, target, parent=parent, target_name=target_name)
 
 
 def _modules_with_bias(model: Any, parts: Parts) -> list[str]:

@@ -84,7 +84,7 @@ class BottleneckLayer(WrappingLayer):
         if config.fuses:
             self.bottleneck_fusion[name] = Fusion(self.size)
         else:
-            inner = bottleneck_size(self.size, config.reduction_factor)
+            inner = bottleneck_size(self.size, config.reduction_factor, config.multiple_of)
             self.bottleneck_down[name] = make_linear(self.size, inner)
             self.bottleneck_up[name] = make_linear(inner, self.size)
             self.bottleneck_dropout[name] = nn.Dropout(config.bottleneck_dropout)

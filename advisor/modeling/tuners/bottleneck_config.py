@@ -45,6 +45,11 @@ class BottleneckConfig(PeftConfig):
     requires: str = field(default="import advisor.modeling.tuners (pip install peft-advisor)")
 
     @property
+    def multiple_of(self) -> int:
+        """What the bottleneck size is a multiple of."""
+        return 1
+
+    @property
     def fuses(self) -> bool:
         """Whether trained adapters are weighed against each other instead of lying below this one."""
         return False
@@ -74,7 +79,7 @@ class CompacterConfig(BottleneckConfig):
     """Compacter: bottleneck adapters whose projections are low-rank sums of Kronecker products.
 
     Attributes:
-        phm_dim: n of the paper: terms of the sum; divides hidden size and bottleneck size.
+        phm_dim: n of the paper: terms of the sum; divides the hidden size, and the bottleneck size is a multiple of it.
         phm_rank: Rank of the factors that belong to a layer.
         shared_phm_rule: Whether all layers share the other factors, as in the paper.
     """
@@ -85,6 +90,11 @@ class CompacterConfig(BottleneckConfig):
     phm_rank: int = field(default=1)
     shared_phm_rule: bool = field(default=True)
 
+    @property
+    def multiple_of(self) -> int:
+        """What the bottleneck size is a multiple of: the terms of the sum share it out."""
+        return self.phm_dim
+
     def __post_init__(self) -> None:
         """Check the values.
 
@@ -93,6 +103,15 @@ class CompacterConfig(BottleneckConfig):
         """
         super().__post_init__()
         self.peft_type = peft_type("COMPACTER")
-        for name in ("phm_dim", "phm_rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        check_at_least_one(self, "phm_dim", "phm_rank")
+
+
+def check_at_least_one(config: PeftConfig, *names: str) -> None:
+    """Check whole numbers of a configuration that count something.
+
+    Raises:
+        ValueError: One of them is less than 1.
+    """
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1")

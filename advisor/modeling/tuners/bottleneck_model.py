@@ -5,13 +5,14 @@ from functools import partial
 from typing import Any
 
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import nn
 
 from advisor.modeling.tuners.bottleneck import BesideLayer, BottleneckLayer, NormLayer
 from advisor.modeling.tuners.bottleneck_config import BottleneckConfig, CompacterConfig
 from advisor.modeling.tuners.insertion import LayerPlaces, layers_of
 from advisor.modeling.tuners.phm import PHMLinear, new_rule
+from advisor.modeling.tuners.wrapping import put_in_place
 
 Wrap = Callable[[nn.Module], BottleneckLayer]
 
@@ -20,7 +21,7 @@ class BottleneckModel(BaseTuner):
     """Bottleneck adapters on a transformers model."""
 
     prefix: str = "bottleneck_"
-    tuner_layer_cls = BottleneckLayer
+    tuner_layer_cls: type[BaseTunerLayer] = BottleneckLayer
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  # PEFT's name; modules follow from the placement
 
     def _prepare_adapter_config(self, peft_config: PeftConfig, model_config: dict[str, Any]) -> PeftConfig:
@@ -46,10 +47,7 @@ class BottleneckModel(BaseTuner):
         if type(layer) is not wrap.func:
             raise ValueError(f"{current_key} carries adapters of another placement already")
         layer.update_layer(adapter_name, peft_config, self._maker(peft_config, adapter_name))
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
+        put_in_place(self, adapter_name, layer, target, parent=parent, target_name=target_name)
 
     def _maker(self, config: BottleneckConfig, adapter_name: str) -> Callable[..., nn.Module]:
         return nn.Linear

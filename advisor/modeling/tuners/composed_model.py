@@ -14,6 +14,7 @@ from peft import PeftConfig
 from peft.utils import load_peft_weights
 from torch import nn
 
+from advisor.catalog.trained_adapters import adapter_name
 from advisor.modeling.tuners.bottleneck import BottleneckLayer
 from advisor.modeling.tuners.bottleneck_config import BottleneckConfig, Initialization
 from advisor.modeling.tuners.bottleneck_model import BottleneckModel
@@ -90,7 +91,7 @@ class ComposedModel(BottleneckModel):
                 for config, _ in read
             ]
             # The folders are of this machine and not needed again.
-            peft_config.adapters = [Path(folder).name for folder in peft_config.adapters]
+            peft_config.adapters = [adapter_name(folder) for folder in peft_config.adapters]
             vars(self)["weights"] = [weights for _, weights in read]
         return super()._prepare_adapter_config(peft_config, model_config)
 
@@ -109,6 +110,17 @@ class ComposedModel(BottleneckModel):
         assert isinstance(layer, BottleneckLayer)
         for trained, weights in zip(layer.trained_of(adapter_name), vars(self)["weights"], strict=False):
             trained.load_state_dict(_of(current_key, weights))
+
+    @classmethod
+    def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
+        """Take the adapter's name out of a saved weight's, so that it can be loaded under any other.
+
+        PEFT does so where the name comes last, or last but one; here modules lie below it.
+        """
+        for part in ("bottleneck_trained", "bottleneck_fusion"):
+            key = key.replace(f".{part}.{adapter_name}.", f".{part}.")
+        without_name: str = super()._remove_adapter_name_from_key(key, adapter_name)
+        return without_name
 
 
 class AdapterStackModel(ComposedModel):

@@ -19,9 +19,9 @@ _STD = 0.02
 _OFF_DIAGONAL = 1e-6
 
 
-def bottleneck_size(size: int, reduction_factor: float) -> int:
-    """Return m for a hidden size d, at least 1."""
-    return max(1, int(size // reduction_factor))
+def bottleneck_size(size: int, reduction_factor: float, multiple_of: int = 1) -> int:
+    """Return m for a hidden size d: what the factor gives, down to a multiple of a number that is wanted at least."""
+    return max(multiple_of, int(size // reduction_factor) // multiple_of * multiple_of)
 
 
 class TrainedAdapter(nn.Module):

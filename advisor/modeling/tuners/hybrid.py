@@ -16,14 +16,16 @@ from typing import Any
 
 from peft import LoraConfig, PeftConfig
 from peft.tuners.lora.layer import Linear as LoraLinear
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from advisor.modeling.tuners.bottleneck_config import BottleneckConfig, Initialization
+from advisor.modeling.tuners.bottleneck_config import BottleneckConfig, Initialization, check_at_least_one
 from advisor.modeling.tuners.bottleneck_model import BottleneckModel
 from advisor.modeling.tuners.insertion import layers_of
 from advisor.modeling.tuners.prefix_attention import PrefixBank, PrefixLayer
 from advisor.modeling.tuners.registration import peft_type
+from advisor.modeling.tuners.wrapping import put_in_place
 
 
 @dataclass
@@ -51,9 +53,7 @@ class MamConfig(BottleneckConfig):
         super().__post_init__()
         self.peft_type = peft_type("MAM")
         self.placement = "parallel"
-        for name in ("num_prefix_tokens", "prefix_hidden_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        check_at_least_one(self, "num_prefix_tokens", "prefix_hidden_size")
 
 
 @dataclass
@@ -79,15 +79,14 @@ class FeedForwardLoraConfig(BottleneckConfig):
         super().__post_init__()
         self.peft_type = peft_type("FF_LORA_ADAPTER")
         self.placement = "houlsby"
-        for name in ("r", "lora_alpha"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        check_at_least_one(self, "r", "lora_alpha")
 
 
 class MamModel(BottleneckModel):
     """MAM on a transformers model."""
 
     prefix: str = "mam_"
+    tuner_layer_cls = BaseTunerLayer  # prefixes are switched on and off as well
 
     def _prepare_adapter_config(self, peft_config: PeftConfig, model_config: dict[str, Any]) -> PeftConfig:
         assert isinstance(peft_config, MamConfig)
@@ -117,6 +116,21 @@ class MamModel(BottleneckModel):
         layer.update_layer(adapter_name, partial(bank, stacks[stack].index(current_key)))
         if layer is not target:
             setattr(parent, target_name, layer)
+
+    def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
+        """Let these adapters compute and, but for inference, be trained: their prefix networks too."""
+        super().set_adapter(adapter_name, inference_mode=inference_mode)
+        active = [adapter_name] if isinstance(adapter_name, str) else adapter_name
+        for name, banks in self.mam_prefix.items() if "mam_prefix" in self._modules else ():
+            banks.requires_grad_(name in active and not inference_mode)
+
+    @classmethod
+    def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
+        """Take the adapter's name out of the networks' names too, so that it can be loaded under any other."""
+        without_name: str = super()._remove_adapter_name_from_key(
+            key.replace(f"mam_prefix.{adapter_name}.", "mam_prefix."), adapter_name
+        )
+        return without_name
 
     def _bank(self, config: MamConfig, adapter_name: str, layer: PrefixLayer, stack: str) -> PrefixBank:
         """Return the network that the prefixes of a stack come from; the tuner owns it, and PEFT saves it."""
@@ -154,6 +168,7 @@ class FeedForwardLoraModel(BottleneckModel):
     """LoRA in the feed-forward sublayers, adapters after attention, on a transformers model."""
 
     prefix: str = "ff_lora_adapter_"
+    tuner_layer_cls = BaseTunerLayer  # LoRA's layers are switched on and off as well
 
     def _prepare_adapter_config(self, peft_config: PeftConfig, model_config: dict[str, Any]) -> PeftConfig:
         assert isinstance(peft_config, FeedForwardLoraConfig)
@@ -193,9 +208,7 @@ class FeedForwardLoraModel(BottleneckModel):
             target, adapter_name, config=lora, r=lora.r, lora_alpha=lora.lora_alpha,
             is_target_conv_1d_layer=isinstance(target, Conv1D),
         )  # fmt: skip
-        if adapter_name not in self.active_adapters:
-            layer.requires_grad_(False)
-        self._replace_module(parent, target_name, layer, target)
+        put_in_place(self, adapter_name, layer, target, parent=parent, target_name=target_name)
 
 
 def feed_forward_linears(model: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from peft.tuners.ia3.layer import Linear as ScaledLinear
 
 from advisor.modeling.tuners.bitfit import BitFitLayer
 from advisor.modeling.tuners.bottleneck import BesideLayer, BottleneckLayer, NormLayer
+from advisor.modeling.tuners.wrapping import AnswersForBaseLayer
 from advisor.training.packing.layout import Layout, PackingError
 from advisor.training.packing.lora import LoraStack, is_plain_lora
 from advisor.training.packing.randomness import SlotRandomness
@@ -22,7 +23,7 @@ from advisor.training.packing.randomness import SlotRandomness
 Own = Mapping[int, torch.nn.Module]
 
 
-class Routed(torch.nn.Module):
+class Routed(AnswersForBaseLayer):
     """Stands in for a module of the base model; each slot's rows go through the slot's own module."""
 
     def __init__(self, base: torch.nn.Module, own: Own, layout: Layout) -> None:
@@ -31,13 +32,6 @@ class Routed(torch.nn.Module):
         self.base_layer = base
         self._own = dict(own)
         self._layout = layout
-
-    def __getattr__(self, name: str) -> Any:
-        """Look an attribute up in the base layer: models ask for `weight` and the like."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("base_layer"), name)
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Run every slot's module on its rows; tensors with another first dimension are passed as they are."""
@@ -58,7 +52,7 @@ class Routed(torch.nn.Module):
         return torch.cat(parts)
 
 
-class RoutedLinear(torch.nn.Module):
+class RoutedLinear(AnswersForBaseLayer):
     """Stands in for a linear layer, quantized or not: one product with frozen weights, then every slot's change."""
 
     def __init__(self, base: torch.nn.Module, own: Own, layout: Layout, stack: LoraStack | None) -> None:
@@ -76,13 +70,6 @@ class RoutedLinear(torch.nn.Module):
         self._before = {slot: layer for slot, layer in bottlenecks.items() if isinstance(layer, NormLayer)}
         self._after = {slot: layer for slot, layer in bottlenecks.items() if slot not in self._before}
         self.randomness: SlotRandomness | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        """Look an attribute up in the base layer: models ask for `weight` and the like."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("base_layer"), name)
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Compute the layer for rows of all slots, of shape (rows, ..., features)."""

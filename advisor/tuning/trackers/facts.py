@@ -42,6 +42,7 @@ def candidate_params(candidate: Candidate, prefix: str = "") -> dict[str, Scalar
         "micro_batch_size": candidate.micro_batch_size,
         "max_seq_length": candidate.max_seq_length,
         "gradient_checkpointing": candidate.gradient_checkpointing,
+        "adapters": ", ".join(one.name for one in candidate.adapters) or None,
         **candidate.hyperparameters,
     }
     return {f"{prefix}{name}": _scalar(value) for name, value in values.items() if value is not None}

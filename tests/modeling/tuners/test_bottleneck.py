@@ -176,6 +176,47 @@ def test_layers_of_compacter_share_one_rule_and_it_survives_saving(encoder: Any,
     assert torch.equal(answer(loaded), wanted)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        BottleneckConfig(placement="houlsby"),
+        CompacterConfig(reduction_factor=4),
+        MamConfig(num_prefix_tokens=3, prefix_hidden_size=6),
+        FeedForwardLoraConfig(r=4),
+        BitFitConfig(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_saved_adapter_can_be_loaded_under_another_name(encoder: Any, tmp_path: Path, config: Any) -> None:
+    model = attached(encoder, config)
+    wanted = answer(model)
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(model.unload(), tmp_path, adapter_name="java").eval()
+    assert torch.equal(answer(loaded), wanted)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [MamConfig(num_prefix_tokens=3, prefix_hidden_size=6), FeedForwardLoraConfig(r=4), BottleneckConfig()],
+    ids=lambda one: type(one).__name__,
+)
+def test_of_two_adapters_the_active_one_computes(decoder: Any, config: Any) -> None:
+    model = attached(decoder, config)
+    first = answer(model)
+    model.add_adapter("second", config)
+    model.set_adapter("second")
+    shake(model)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data *= 0.7
+    second = answer(model)
+    assert not torch.allclose(first, second)
+    model.set_adapter("default")
+    assert torch.equal(answer(model), first)
+    model.set_adapter("second")
+    assert torch.equal(answer(model), second)
+
+
 def test_mam_attention_is_attention_with_keys_and_values_before_the_text(encoder: Any) -> None:
     model = attached(encoder, MamConfig(num_prefix_tokens=3, prefix_hidden_size=6))
     wrapper = encoder.encoder.layer[0].attention.self
