@@ -1,0 +1,124 @@
+"""Several workers for one study on one machine: one process for each device, this one among them.
+
+The search stays here: it asks, prunes and writes. What the workers share is the run folder, where checkpoints and
+adapters go.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from advisor.errors import InputError
+from advisor.spec import GIB
+from advisor.trial import TrialRunner
+from advisor.tuning.data import TuningData
+from advisor.tuning.request import TuningRequest
+from advisor.tuning.starting_point import StartingPoint
+from advisor.workers.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from advisor.training.runner import DeviceRunner
+
+FOLDER_NAME = "workers"
+# Of the memory that is free; the rest is for what estimates miss, and for other programs.
+_SHARE_OF_MEMORY = 0.8
+# What a process takes with PyTorch and transformers loaded, before a model.
+_PROCESS_BYTES = GIB
+
+
+def devices_of(request: TuningRequest, runner: "DeviceRunner", need_bytes: int | None) -> tuple[str, ...]:
+    """Return the device of each worker, the first of which is this process.
+
+    Args:
+        request: Number of workers, None for as many as the machine has room for.
+        runner: On the device of this process.
+        need_bytes: Memory that a trial takes, None when it is not known.
+
+    Raises:
+        InputError: There are not as many devices.
+    """
+    import torch
+
+    asked, kind = request.workers, runner.device_type
+    if asked == 1 or kind == "mps":
+        if asked not in (None, 1):
+            raise InputError(f"--workers {asked}: this machine has one device; leave it out")
+        return (request.device or kind,)
+    if kind == "cuda":
+        there = torch.cuda.device_count()
+        if asked is not None and asked > there:
+            raise InputError(f"--workers {asked}: there is a worker for each GPU, and this machine has {there}")
+        return tuple(f"cuda:{index}" for index in range(asked or there))
+    room = _room_on_cpu(need_bytes)
+    if asked is not None and asked > (os.cpu_count() or 1):
+        raise InputError(f"--workers {asked}: this machine has {os.cpu_count()} cores; give at most as many")
+    return ("cpu",) * (asked or room)
+
+
+@contextmanager
+def workers_of(
+    request: TuningRequest,
+    start: StartingPoint,
+    data: TuningData,
+    folder: Path,
+    runner: "DeviceRunner",
+    devices: tuple[str, ...],
+) -> Iterator["WorkerPool | DeviceRunner"]:
+    """Yield what trains the trials: the runner of this process alone, or a pool of it and others.
+
+    Args:
+        request: As this process had it.
+        start: Likewise.
+        data: Likewise.
+        folder: Run folder.
+        runner: Of this process; how many slots it has, all have.
+        devices: Of the workers, that of this process first.
+    """
+    from advisor.workers.in_process import InProcessWorker
+    from advisor.workers.process import ProcessWorker
+
+    if len(devices) == 1:
+        yield runner
+        return
+    on_cpu = devices[0] == "cpu"
+    threads = max(1, (os.cpu_count() or 1) // len(devices)) if on_cpu else None
+    others = [
+        ProcessWorker(
+            make_runner, replace(request, device=device), start, data, folder / FOLDER_NAME / str(number), runner.slots,
+            name=f"worker {number} ({device})",
+            log=folder / FOLDER_NAME / f"{number}.log",
+            environment={} if threads is None else {"OMP_NUM_THREADS": str(threads)},
+        )
+        for number, device in enumerate(devices[1:], start=2)
+    ]  # fmt: skip
+    pool = WorkerPool(
+        [InProcessWorker(runner, name=f"worker 1 ({devices[0]})", threads=threads), *others], slots_each=runner.slots
+    )
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def make_runner(
+    request: TuningRequest, start: StartingPoint, data: TuningData, folder: Path, slots: int
+) -> TrialRunner:
+    """Make the runner of another process; verdicts on programs are kept in a folder of its own."""
+    from advisor.tuning.ready_runner import ready_runner
+
+    folder.mkdir(parents=True, exist_ok=True)
+    runner, _ = ready_runner(request, start, data, folder, lambda event: None)
+    runner.slots = slots
+    return runner
+
+
+def _room_on_cpu(need_bytes: int | None) -> int:
+    """Return how many workers the cores and the free memory have room for."""
+    cores = os.cpu_count() or 1
+    if need_bytes is None:
+        return cores
+    free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(cores, int(_SHARE_OF_MEMORY * free_bytes / (need_bytes + _PROCESS_BYTES))))
