@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from peft import PeftConfig, PrefixTuningConfig, PromptTuningConfig
 
-from advisor.catalog.base_models import all_base_models
+from advisor.catalog.base_models import all_base_models, find_base_model
 from advisor.catalog.files import knowledge_folder, read_lines
 from advisor.catalog.methods import METHODS
 from advisor.dryrun.adapters import adapter_of_method
@@ -19,7 +19,7 @@ from advisor.dryrun.profile import Configuration, depths_of, overhead_of, profil
 from advisor.dryrun.roofline import totals_of
 from advisor.dryrun.step import StepTrace, run_step
 from advisor.dryrun.workload import Workload
-from advisor.feasibility.profiles import FILE_NAME, SIZE_OF, Point, StepProfile
+from advisor.feasibility.profiles import FILE_NAME, SIZE_OF, Point, StepProfile, size_at
 from advisor.modeling.meta import read_model_source
 from advisor.records import from_plain
 from advisor.spec import Architecture
@@ -230,8 +230,10 @@ def test_a_stored_profile_is_within_one_per_cent_of_fresh_dry_runs(architecture)
     one, draw = stored_profile(architecture), random.Random(1)
     source, name = read_model_source(one.base_model), SIZE_OF.get(one.method)
     for _ in range(2):
-        size = draw.randint(10, 64) if name else 0
-        adapter = adapter_of_method(source, one.head, METHODS[one.method], {name: size} if name else {})
+        drawn = draw.choice((3, 8, 24)) if name == "reduction_factor" else draw.randint(10, 64)
+        hyperparameters = {name: drawn} if name else {}
+        adapter = adapter_of_method(source, one.head, METHODS[one.method], hyperparameters)
+        size = size_at(one.method, hyperparameters, find_base_model(one.base_model).shape)
         point = Point(
             batch_size=draw.choice((1, 2, 5)), source_tokens=draw.randint(64, 500),
             target_tokens=draw.randint(32, 256) if one.head == "seq2seq-lm" else 0, size=size,

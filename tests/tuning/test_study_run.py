@@ -21,6 +21,7 @@ from advisor.search import read_records
 from advisor.search.events import TrialFinished, TrialStarted
 from advisor.spec import GIB
 from advisor.tuning import TuningRequest, prepare, tune
+from advisor.tuning.announcement import plan_of
 from advisor.tuning.budget import Budget
 from advisor.tuning.events import (
     AlreadyFinished,
@@ -590,7 +591,7 @@ def test_search_and_finals_share_the_time_that_there_is(inputs, tmp_path, slots)
     began_s = runner.clock.now
     run = prepare(request(inputs, tmp_path / "run", n_trials=500, final_seeds=3), clock=runner.clock)
     budget = Budget(limit_s=84.0, so_far_s=0.0, evaluation_s=0.0, n_seeds=3, slots=slots)
-    plan = replace(run._plan("fake"), time_limit_s=84.0)
+    plan = replace(plan_of(run.request, run.settings, "fake"), time_limit_s=84.0)
     events = []
     outcome, finals, further = run._train(runner, plan, budget, lambda *_: None, events.append)
     assert further == []
@@ -610,7 +611,7 @@ def test_too_little_time_leaves_the_finals_out_and_says_so(inputs, tmp_path):
     (tmp_path / "run").mkdir()
     runner = FakeRunner()
     run = prepare(request(inputs, tmp_path / "run", n_trials=500, final_seeds=3), clock=runner.clock)
-    plan = replace(run._plan("fake"), time_limit_s=6.0)
+    plan = replace(plan_of(run.request, run.settings, "fake"), time_limit_s=6.0)
     budget = Budget(limit_s=6.0, so_far_s=0.0, evaluation_s=0.0, n_seeds=3)
     outcome, finals, _ = run._train(runner, plan, budget, lambda *_: None, lambda event: None)
     assert outcome.stopped == "time"
