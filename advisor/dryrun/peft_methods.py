@@ -30,7 +30,6 @@ from transformers import PreTrainedModel
 
 from advisor.dryrun.peft_changes import building_on_meta
 from advisor.errors import AdvisorError, DataError, InputError, UnknownNameError, printable
-from advisor.modeling.adapters import freeze_constants
 from advisor.modeling.quiet import quiet_libraries
 
 _log = logging.getLogger(__name__)
@@ -115,7 +114,6 @@ def attach_on_meta(model: PreTrainedModel, config: PeftConfig, *, autocast_adapt
     try:
         with quiet_libraries(), building_on_meta(config):
             attached = get_peft_model(model, config, autocast_adapter_dtype=autocast_adapter_dtype)
-            freeze_constants(attached)
     except AdvisorError:
         raise
     except Exception as error:  # PEFT has no common error for what it refuses

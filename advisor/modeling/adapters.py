@@ -104,7 +104,8 @@ def freeze_constants(model: nn.Module) -> None:
     """Keep from training what PEFT 0.21 makes trainable by moving it to a device: AdaLoRA's number of ranks.
 
     It stands in a `ParameterDict`, and a tensor that is put there becomes a parameter that is trained
-    (`_move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py).
+    (`_move_adapter_to_device_of_base_layer` in peft/tuners/tuners_utils.py). A dry run leaves it as PEFT has it, since
+    published runs do (knowledge/peft_method_comparison.csv), so for AdaLoRA it says a little more than `tune` takes.
     """
     for name, parameter in model.named_parameters():
         if ".ranknum." in name:

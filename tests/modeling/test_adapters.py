@@ -172,7 +172,7 @@ def test_the_base_model_is_named_by_an_absolute_path(base_of: BaseOf) -> None:
     assert Path(built.base_model_name_or_path).is_absolute()
 
 
-@pytest.mark.parametrize("method", ["bitfit", "layernorm-tuning", "full"])
+@pytest.mark.parametrize("method", ["vera", "layernorm-tuning", "full"])
 def test_methods_that_need_whole_weights_are_refused_on_quantized_ones(method: str, base_of: BaseOf) -> None:
     chosen = replace(candidate(Path("x"), "encoder-only", method), quantization="4bit")
     with pytest.raises(UnsupportedCandidateError, match="4bit"):
