@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from advisor.catalog.files import read_rows
 from advisor.catalog.positions import usable_positions
+from advisor.catalog.safetensors_header import read_header
 from advisor.catalog.shapes import Shape, read_shape
 from advisor.errors import DataError, UnknownNameError, printable
 from advisor.spec import Architecture
@@ -179,14 +180,10 @@ def _local_traits(model_type: str, config: dict[str, Any]) -> tuple[Trait, ...]:
 
 
 def _count_parameters(folder: Path) -> int | None:
-    """Sum the tensor sizes in the header of model.safetensors (8 bytes of length, then JSON); None without one."""
+    """Sum the tensor sizes in the header of model.safetensors; None without one."""
     try:
-        with (folder / "model.safetensors").open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= 100_000_000:
-                return None
-            header = json.loads(file.read(length))
-        return sum(_product(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        header = read_header(folder / "model.safetensors")
+        return sum(_product(tensor["shape"]) for tensor in header.tensors.values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

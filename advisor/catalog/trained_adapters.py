@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from advisor.catalog.base_models import find_base_model
+from advisor.catalog.safetensors_header import read_header
 from advisor.errors import AdvisorError, DataError, InputError, printable
 
 # What names the trained adapters of a method that is made of such.
@@ -20,7 +21,6 @@ PART_OPTIONS: Mapping[str, str] = {"adapter-stack": "--on-adapter", "adapter-fus
 BEST_ADAPTER = "best_adapter"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PEFT_TYPE = "BOTTLENECK"
-_LARGEST_HEADER_BYTES = 100_000_000
 # Of `BottleneckConfig`, which leaves out of its file nothing.
 _NUMBERS = ("reduction_factor", "scaling")
 _PLACEMENTS = ("houlsby", "pfeiffer", "parallel")
@@ -226,15 +226,11 @@ def _trained(folder: Path, config: Mapping[str, Any], where: str) -> TrainedAdap
 
 
 def _tensor_names(path: Path) -> tuple[str, ...]:
-    """Return the names in the header of a safetensors file (8 bytes of length, then JSON); none where it is broken."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if 2 <= length <= _LARGEST_HEADER_BYTES else b""
+    """Return the names in the header of a safetensors file; none where it is broken."""
     try:
-        header = json.loads(text)
+        return tuple(read_header(path).tensors)
     except (ValueError, RecursionError):
         return ()
-    return tuple(header) if isinstance(header, dict) else ()
 
 
 def _sha256(path: Path) -> str:

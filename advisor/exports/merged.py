@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advisor.catalog.method import OWN_PEFT_TYPES
+from advisor.catalog.safetensors_header import read_header
 from advisor.errors import DataError, InputError, printable
 from advisor.exports.plan import ExportHead
 from advisor.spec import Quantization
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-_MOST_HEADER_BYTES = 100_000_000
 _TASK_TYPES: Mapping[str, ExportHead] = {
     "SEQ_CLS": "sequence-classification",
     "CAUSAL_LM": "causal-lm",
@@ -163,16 +163,14 @@ def _label_names(config: Mapping[str, object], folder: Path) -> tuple[str, ...]:
 
 
 def _shapes(file: Path) -> dict[str, list[int]]:
-    """Return the shapes in the header of a safetensors file (8 bytes of length, then JSON).
+    """Return the shapes in the header of a safetensors file.
 
     Raises:
         DataError: There is no such header.
     """
     try:
-        with file.open("rb") as opened:
-            size_bytes = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(min(size_bytes, _MOST_HEADER_BYTES)))
-        return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__" and tensor["shape"]}
+        tensors = read_header(file).tensors
+        return {name: tensor["shape"] for name, tensor in tensors.items() if tensor["shape"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file}: no safetensors file ({type(error).__name__})") from error
 

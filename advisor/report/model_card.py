@@ -6,7 +6,6 @@ modelcard.md); "code" as a language is one of its special values (huggingface_hu
 licence, which is for the maker to choose; intervals in the front matter, which has no place for them.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from advisor import durable
 from advisor.candidates import Candidate
 from advisor.catalog.base_models import find_base_model
 from advisor.catalog.loaders import loaders_of, needs_own_tuners
+from advisor.catalog.safetensors_header import read_header
 from advisor.catalog.tasks import Head, find_task, head_of
 from advisor.errors import AdvisorError, DataError
 from advisor.report.data_section import data_section
@@ -187,10 +187,9 @@ def _share(trained: int, candidate: Candidate) -> str:
 
 
 def _count_values(file: Path) -> int | None:
-    """Sum the sizes of tensors in the header of a safetensors file (8 bytes of length, then JSON); None if broken."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError), file.open("rb") as opened:
-        header = json.loads(opened.read(min(int.from_bytes(opened.read(8), "little"), 100_000_000)))
-        return int(sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"))
+    """Sum the sizes of tensors in the header of a safetensors file; None if broken."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return int(sum(math.prod(tensor["shape"]) for tensor in read_header(file).tensors.values()))
     return None
 
 

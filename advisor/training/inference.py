@@ -206,7 +206,7 @@ def _memory(
 ) -> tuple[int, Literal["measured", "estimated"]]:
     """Return the bytes that the model holds and predictions add at most, and how the latter are known."""
     device = attached.base.device
-    held_bytes = sum({storage.data_ptr(): storage.nbytes() for storage in _storages(attached.model)}.values())
+    held_bytes = sum({storage.data_ptr(): storage.nbytes() for storage in storages_of(attached.model)}.values())
     if device.type != "cuda":
         with LiveBytes() as live:
             predict(_on(device, batches[0]))  # the longest rows
@@ -221,7 +221,7 @@ def _memory(
     return held_bytes + torch.cuda.max_memory_allocated(device) - before_bytes, "measured"
 
 
-def _storages(model: torch.nn.Module) -> Iterator[torch.UntypedStorage]:
+def storages_of(model: torch.nn.Module) -> Iterator[torch.UntypedStorage]:
     """Yield what holds the model's tensors; those of quantized weights stand beside their scales."""
     for tensor in (*model.parameters(), *model.buffers()):
         yield tensor.untyped_storage()

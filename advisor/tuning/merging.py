@@ -16,7 +16,7 @@ from advisor.catalog.methods import find_method
 from advisor.catalog.tasks import head_of
 from advisor.errors import AdvisorError, InputError, printable
 from advisor.exports.merged import ADAPTER_CONFIG, MergeSource, cannot_be_merged, check_mergeable, read_adapter
-from advisor.spec import Architecture, Precision
+from advisor.spec import GIB, Architecture, Precision
 from advisor.tuning.prediction.finished_run import RESULT, FinishedRun, read_finished_run
 
 if TYPE_CHECKING:
@@ -276,8 +276,8 @@ def _check_disk(part: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(part).free
     if free_bytes < needed_bytes:
         raise InputError(
-            f"--output {part.parent}: the merged weights take {needed_bytes / 1024**3:.1f} GiB and the disk has "
-            f"{free_bytes / 1024**3:.1f} GiB left; name a folder on another disk"
+            f"--output {part.parent}: the merged weights take {needed_bytes / GIB:.1f} GiB and the disk has "
+            f"{free_bytes / GIB:.1f} GiB left; name a folder on another disk"
         )
 
 

@@ -155,11 +155,12 @@ class WorkerPool:
 
     def _place_waiting(self) -> None:
         for held in list(self._held.values()):
-            if held.seat is None and held.verdict is None and self._has_room():
+            if held.seat is None and held.verdict is None and self._with_room:
                 self._place(held)
 
-    def _has_room(self) -> bool:
-        return any(len(self._on(seat)) < self._slots_each for seat in self._in_use)
+    @property
+    def _with_room(self) -> list[Seat]:
+        return [seat for seat in self._in_use if len(self._on(seat)) < self._slots_each]
 
     def _place(self, held: Held) -> None:
         """Put a trial on a worker, at its checkpoint, and let it train up to what it had reported before.
@@ -169,7 +170,7 @@ class WorkerPool:
             DataError: The checkpoint cannot be used.
         """
         while held.verdict is None and held.seat is None:
-            room = [seat for seat in self._in_use if len(self._on(seat)) < self._slots_each]
+            room = self._with_room
             if not room:
                 raise AdvisorError("no worker is left; run the same command again to go on from the last rung")
             seat = min(room, key=lambda seat: (seat.is_advancing, seat.in_a_row, len(self._on(seat))))

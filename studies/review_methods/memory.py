@@ -1,14 +1,12 @@
 """Memory of one training step: bytes of tensors that were alive in a real one, and what the dry run says of it."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from advisor import estimate
 from advisor.candidates import Candidate
 from advisor.feasibility.device import cublas_workspace_bytes
 from advisor.modeling.attachment import attach_adapter
+from advisor.training.inference import storages_of
 from advisor.training.live_bytes import LiveBytes
 from advisor.training.loop import Training
 from advisor.training.resident import Resident
@@ -35,7 +33,7 @@ def measured_step(data: Resident, candidate: Candidate, saved: Path, *, seed: in
         # The shortest row among them makes padding, which most batches have and the dry run reckons with.
         rows = [*rows[: candidate.batch_size - 1], rows[-1]]
         training = Training(attached, rows, candidate, n_steps=_N_STEPS, seed=seed, data_seed=seed)
-        held = {storage.data_ptr(): storage.nbytes() for storage in _storages(attached.model)}
+        held = {storage.data_ptr(): storage.nbytes() for storage in storages_of(attached.model)}
         with LiveBytes() as live:
             training.train_to(_N_STEPS)
         n_labels, head = len(data.label_names), attached.base.request.head
@@ -51,14 +49,3 @@ def measured_step(data: Resident, candidate: Candidate, saved: Path, *, seed: in
     # What libraries of a GPU take for themselves has no counterpart here.
     estimated = answer.estimate.peak_allocated_bytes - cublas_workspace_bytes(None)
     return tokens, sum(held.values()) + live.peak_bytes, estimated
-
-
-def _storages(model: torch.nn.Module) -> Iterator[torch.UntypedStorage]:
-    """Yield what holds a model's tensors; those of quantized weights stand beside their scales."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        yield tensor.untyped_storage()
-        scales = getattr(tensor, "quant_state", None)
-        for scale in (scales, getattr(scales, "state2", None)):
-            for value in vars(scale).values() if scale is not None else ():
-                if isinstance(value, torch.Tensor):
-                    yield value.untyped_storage()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from advisor.catalog.safetensors_header import read_header
 from advisor.errors import DataError, printable
 from advisor.report.public import ADAPTER_CONFIG, is_local, public_name
 
@@ -27,7 +28,6 @@ _WEIGHTS = re.compile(r"[\w-]+\.safetensors")
 # Fields in which transformers notes where something was loaded from.
 _ORIGINS = ("_name_or_path", "name_or_path")
 _BASE_MODEL = "base_model_name_or_path"
-_LONGEST_HEADER_BYTES = 100_000_000  # what the format allows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +94,11 @@ def _check(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Hold the length of a safetensors file against its header (8 bytes of length, then JSON with offsets)."""
-    size = path.stat().st_size
+    """Hold the length of a safetensors file against the offsets in its header."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(size, _LONGEST_HEADER_BYTES):
-                return False
-            header = json.loads(file.read(length))
-        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        return bool(size == 8 + length + max(ends, default=0))
+        header = read_header(path)
+        ends = [tensor["data_offsets"][1] for tensor in header.tensors.values()]
+        return bool(path.stat().st_size == 8 + header.size_bytes + max(ends, default=0))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return False
 
