@@ -18,8 +18,12 @@ def rough_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "--time") -> float:
     """Return the seconds of a time limit, written as 30m, 90s or 1h30m.
+
+    Args:
+        text: What was given.
+        option: What it was given to, for the message.
 
     Raises:
         InputError: Not a duration, or zero.
@@ -27,5 +31,5 @@ def parse_duration(text: str) -> float:
     found = re.fullmatch(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?", text.strip().lower())
     seconds = sum(int(n) * unit for n, unit in zip(found.groups(), _UNITS_S.values(), strict=True) if n) if found else 0
     if seconds == 0:
-        raise InputError(f"--time: {printable(text)} is not a duration; write it as 30m, 90s or 1h30m")
+        raise InputError(f"{option}: {printable(text)} is not a duration; write it as 30m, 90s or 1h30m")
     return float(seconds)

@@ -121,6 +121,8 @@ def _convert(hint: Any, value: object, where: str) -> object:
 def _convert_union(options: tuple[Any, ...], value: object, where: str) -> object:
     if value is None and type(None) in options:
         return None
+    if type(value) in options:  # 8 stays 8 where `float` is named before `int`
+        return value
     failures = []
     for option in options:
         if option is type(None):

@@ -141,3 +141,10 @@ def test_text_that_is_no_unicode_survives_a_record(tmp_path: Path):
     record = Outer(name="bad \udc80 path", kind="a", parts=(), by_name={}, free={})
     records.write(record, tmp_path / "record.json")
     assert records.read(Outer, tmp_path / "record.json") == record
+
+
+def test_a_number_keeps_its_kind_where_several_are_allowed():
+    """`torch.empty` takes no rank of 8.0."""
+    dimension = Dimension(name="r", kind="categorical", choices=(8, 0.5, "all", True))
+    read = records.from_plain(Dimension, json.loads(json.dumps(records.to_plain(dimension))))
+    assert [type(choice) for choice in read.choices] == [int, float, str, bool]

@@ -187,7 +187,7 @@ def _adapter_folder(folder: Path, option: str) -> Path:
         return folder
     if (folder / BEST_ADAPTER / CONFIG).is_file():
         return folder / BEST_ADAPTER
-    is_study = any((folder / name).exists() for name in ("study.db", "trials.jsonl", BEST_ADAPTER))
+    is_study = any((folder / name).exists() for name in ("study.db", "storage.json", "trials.jsonl", BEST_ADAPTER))
     said = f"the study has no {BEST_ADAPTER}/ with an adapter yet; finish it" if is_study else f"has no {CONFIG}"
     raise DataError(f"{option} {_shown(str(folder))}: {said}; name the folder of a trained adapter, or of a study")
 

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "estimate": ("advisor.cli.estimate", "Peak memory and step time of any PEFT method on any GPU, without a GPU."),
     "check-data": ("advisor.cli.check_data", "Read a dataset as tune would; say what is wrong or odd about it."),
     "tune": ("advisor.cli.tune", "Search around the proposal with short trials on your data; keep the best adapter."),
+    "worker": ("advisor.cli.worker", "Join a study that is in a database and train its trials, from any machine."),
     "predict": ("advisor.cli.predict", "Predict new rows with the best adapter of a finished run."),
     "report": ("advisor.cli.report", "Rebuild report.html and report.md of a finished or running study."),
     "dashboard": ("advisor.cli.dashboard", "Show Optuna's dashboard of a finished or running study, for reading only."),

@@ -1,7 +1,8 @@
 """Serves Optuna's dashboard on the study of a run folder, for reading only.
 
-The dashboard can change and delete studies. Here it cannot: SQLite opens study.db read-only, and requests that would
-change something are refused before they reach it. A reader locks study.db for milliseconds and `tune` waits for locks,
+The dashboard can change and delete studies. Here it cannot: SQLite opens study.db read-only, PostgreSQL begins every
+transaction read-only, and requests that would change something are refused before they reach them. Of a study in
+PostgreSQL all studies of that database are shown. A reader locks study.db for milliseconds and `tune` waits for locks,
 so both can be at work at once; no copy is made and what a trial reports shows at the next refresh of the page.
 
 Not covered: a study whose `tune` was killed while it wrote to study.db has to be opened by `tune` once, which rolls
@@ -9,6 +10,7 @@ the write back; a reader may not.
 """
 
 import json
+import os
 import socket
 import sqlite3
 import warnings
@@ -48,17 +50,29 @@ def serve(folder: Path, *, host: str, port: int, on_ready: Callable[[str], None]
     """
     if find_spec("optuna_dashboard") is None:
         raise InputError("optuna-dashboard is not installed; pip install 'peft-advisor[dashboard]'")
-    path = folder / "study.db"
-    if not path.is_file():
-        raise InputError(f"{folder}: no study there (no study.db); give the folder that `tune` wrote")
+    storage = _storage_of(folder)
     with _listening(host, port) as server:
-        server.set_app(guarded(_dashboard(open_for_reading(path)), local_only=host in LOOPBACK))
+        server.set_app(guarded(_dashboard(storage), local_only=host in LOOPBACK))
         shown = "127.0.0.1" if host in _EVERYWHERE else host
         on_ready(f"http://{f'[{shown}]' if ':' in shown else shown}:{server.server_port}")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             return
+
+
+def _storage_of(folder: Path) -> "RDBStorage":
+    """Open the storage that the study of a run folder is in: its own file, or a database that several work on."""
+    from advisor.search.sharing import Address, connect_for_reading, storage_of_folder
+    from advisor.tuning.shared_study import VARIABLE
+
+    if (shared := storage_of_folder(folder)) is not None:
+        url, study = shared
+        return connect_for_reading(Address(url=os.environ.get(VARIABLE) or url, study=study))
+    path = folder / "study.db"
+    if not path.is_file():
+        raise InputError(f"{folder}: no study there (no study.db); give the folder that `tune` wrote")
+    return open_for_reading(path)
 
 
 def open_for_reading(path: Path) -> "RDBStorage":

@@ -26,7 +26,14 @@ from advisor.report.formatting import (
     short_duration,
 )
 from advisor.report.seeds import spread
-from advisor.search.events import InterruptRequested, Progress, RungReached, TrialFinished, TrialStarted
+from advisor.search.events import (
+    InterruptRequested,
+    Progress,
+    RungReached,
+    TrialDropped,
+    TrialFinished,
+    TrialStarted,
+)
 from advisor.trial import Inference, TrialFailure, TrialSpec
 from advisor.tuning.events import (
     AlreadyFinished,
@@ -36,6 +43,7 @@ from advisor.tuning.events import (
     FinalRunStarted,
     FinalsDecided,
     FinalsStarted,
+    Joining,
     PackingChosen,
     Planned,
     ProgramsRun,
@@ -56,6 +64,8 @@ class TuneView:
         self._metric = ""
         self._has_costs = False
         self._has_bases = False
+        self._is_worker = False
+        self.left_by: int | None = None  # signal that asked the search to end
 
     def __enter__(self) -> "TuneView":
         self._table.start()
@@ -99,6 +109,14 @@ class TuneView:
             self._line(f"Continuing: {plural(event.n_finished, 'trial')} finished before.")
         for warning in event.warnings:
             self._line(f"warning: {warning}")
+
+    @__call__.register
+    def _(self, event: Joining) -> None:
+        self._metric = event.metric
+        self._has_costs, self._has_bases, self._is_worker = event.has_costs, event.has_bases, True
+        self._table.name_metric(metric_title(event.metric))
+        self._fact("Study", f"{event.study}, {plural(event.n_trials, 'trial')} at most; `tune` decides and reports")
+        self._fact("Results", str(event.folder))
 
     @__call__.register
     def _(self, event: StageStarted) -> None:
@@ -150,8 +168,14 @@ class TuneView:
         best = " - best so far" if event.is_best else f" (best {number(progress.best_value)})"
         self._line(
             f"[{progress.n_finished}/{progress.n_trials}] trial {record.number}: {self._candidate(record.candidate)}; "
-            f"{ended}{best}; {_time(progress)}"
+            f"{ended}{best}; {'elsewhere' if event.elsewhere else _time(progress)}"
         )
+
+    @__call__.register
+    def _(self, event: TrialDropped) -> None:
+        self._table.remove(event.spec.number)
+        self._say_progress(event.progress)
+        self._line(f"trial {event.spec.number} was taken over by another worker, which had not heard of it for long")
 
     @__call__.register
     def _(self, event: FinalsStarted) -> None:
@@ -202,9 +226,9 @@ class TuneView:
 
     @__call__.register
     def _(self, event: InterruptRequested) -> None:
-        self._line(
-            "Ending at the next rung; then the report is written from what is finished. Ctrl-C again stops at once."
-        )
+        self.left_by = event.signal
+        then = "what is trained goes on elsewhere" if self._is_worker else "the report is written from what is finished"
+        self._line(f"Ending at the next rung; then {then}. Ctrl-C again stops at once.")
 
     @__call__.register
     def _(self, event: AlreadyFinished) -> None:

@@ -49,8 +49,14 @@ def save_adapter_as(final: Path, runner: TrialRunner, number: int) -> None:
         ) from error
 
 
-def remove_others(folder: Path, keep: Collection[int]) -> None:
-    """Remove the adapters of all trials but those in `keep`; what a kill left half-written goes too."""
+def remove_others(folder: Path, keep: Collection[int], *, among: Collection[int] | None = None) -> None:
+    """Remove the adapters of all trials but those in `keep`; what a kill left half-written goes too.
+
+    Args:
+        folder: Run folder.
+        keep: Trials whose adapters are needed.
+        among: Trials whose adapters may be removed, None for all: others may be writing theirs at this moment.
+    """
     for trial in (folder / FOLDER_NAME).glob("*"):
-        if trial.name.isdecimal() and int(trial.name) not in keep:
+        if trial.name.isdecimal() and int(trial.name) not in keep and (among is None or int(trial.name) in among):
             shutil.rmtree(trial, ignore_errors=True)

@@ -20,6 +20,8 @@ from advisor.search.settings import StudySettings
 from advisor.search_space import Scalar, candidate_from_choice
 from advisor.trial import TrialSpec
 
+_UNKNOWN_TO_SAMPLERS = (TrialState.WAITING, TrialState.FAIL)
+
 # User attributes of a trial.
 ORIGIN = "origin"  # as in TrialRecord
 WARM_START = "warm_start"  # index into the warm starts
@@ -40,6 +42,30 @@ def ask(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> opt
         attributes = {ORIGIN: "recommendation", WARM_START: index}
         study.enqueue_trial(dict(parameters_of(settings.warm_starts[index], settings.space)), user_attrs=attributes)
     return study.ask()
+
+
+def draw_warm_start(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> FrozenTrial | None:
+    """Return the warm start whose turn it is as a trial to create, None where it is a sampled one's."""
+    trials = study.get_trials(deepcopy=False)
+    index = _warm_start_due(trials, min(n_warm_starts, len(settings.warm_starts)))
+    if index is None:
+        return None
+    draft = optuna.create_study(storage=InMemoryStorage(), directions=study.directions)
+    draft.enqueue_trial(dict(parameters_of(settings.warm_starts[index], settings.space)))
+    return _drawn(draft, settings, {ORIGIN: "recommendation", WARM_START: index})
+
+
+def draw_sampled(study: optuna.Study, settings: StudySettings, salt: int) -> FrozenTrial:
+    """Return a sampled trial to create.
+
+    Args:
+        study: Its history is what the sampler goes by.
+        settings: What the study is about.
+        salt: Tells apart what several processes draw from the same history; 0 draws as `ask` does.
+    """
+    # What waits in the queue would be asked for first, and records do not help a sampler.
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state not in _UNKNOWN_TO_SAMPLERS]
+    return _sample(study, trials, settings, salt)
 
 
 def _warm_start_due(trials: Sequence[FrozenTrial], n_warm_starts: int) -> int | None:
@@ -70,19 +96,23 @@ def spec_of(trial: optuna.Trial, settings: StudySettings) -> TrialSpec:
     )
 
 
-def _sample(study: optuna.Study, trials: Sequence[FrozenTrial], settings: StudySettings) -> FrozenTrial:
+def _sample(study: optuna.Study, trials: Sequence[FrozenTrial], settings: StudySettings, salt: int = 0) -> FrozenTrial:
     n_sampled = sum(trial.user_attrs.get(ORIGIN) == "sampler" for trial in trials)
     draft = optuna.create_study(
-        storage=InMemoryStorage(), directions=study.directions, sampler=make_sampler(settings.seed, n_sampled)
+        storage=InMemoryStorage(), directions=study.directions, sampler=make_sampler(settings.seed, n_sampled, salt)
     )
     draft.add_trials(trials)
+    return _drawn(draft, settings, {ORIGIN: "sampler"})
+
+
+def _drawn(draft: optuna.Study, settings: StudySettings, attributes: Mapping[str, object]) -> FrozenTrial:
     drawn = draft.ask()
     suggest(drawn, settings.space, suggest_base(drawn, settings.space))
     return create_trial(
         state=TrialState.RUNNING,
         params=drawn.params,
         distributions=drawn.distributions,
-        user_attrs={ORIGIN: "sampler"},
+        user_attrs=dict(attributes),
     )
 
 

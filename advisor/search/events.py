@@ -1,5 +1,6 @@
 """What the search tells the one who watches it."""
 
+import signal
 from dataclasses import dataclass
 
 from advisor.trial import TrialRecord, TrialSpec
@@ -55,16 +56,38 @@ class RungReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialFinished:
-    """A trial is over: complete, pruned or failed."""
+    """A trial is over: complete, pruned or failed.
+
+    Attributes:
+        record: The trial.
+        is_best: Is it the best so far?
+        progress: Of the search.
+        elsewhere: Did another process finish it?
+    """
 
     record: TrialRecord
     is_best: bool
+    progress: Progress
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialDropped:
+    """A trial left this process without an end: another one has taken it over."""
+
+    spec: TrialSpec
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterruptRequested:
-    """Ctrl-C was pressed once: the search ends at the next rung."""
+    """Ctrl-C was pressed once, or another signal came: the search ends at the next rung.
+
+    Attributes:
+        signal: Its number.
+    """
+
+    signal: int = signal.SIGINT
 
 
-SearchEvent = TrialStarted | RungReached | TrialFinished | InterruptRequested
+SearchEvent = TrialStarted | RungReached | TrialFinished | TrialDropped | InterruptRequested

@@ -1,20 +1,24 @@
-"""Ctrl-C: once ends the search at the next rung, twice ends the process."""
+"""Ctrl-C, or another signal: once ends the search at the next rung, twice ends the process."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+
+# A terminal sends SIGINT; Kubernetes SIGTERM; SLURM SIGTERM, or what its `--signal` names.
+LEAVE = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Interruption:
     """Whether the user asked the search to end."""
 
-    def __init__(self, on_request: Callable[[], None]) -> None:
-        """Call `on_request` at the first request."""
+    def __init__(self, on_request: Callable[[int], None]) -> None:
+        """Call `on_request` with the number of the signal at the first request."""
         self._requested = False
         self._at_once = False
         self._on_request = on_request
+        self.signal: int = signal.SIGINT
 
     @property
     def requested(self) -> bool:
@@ -28,32 +32,45 @@ class Interruption:
             raise KeyboardInterrupt
         return self._requested
 
-    def request(self) -> None:
+    def request(self, number: int = signal.SIGINT) -> None:
         """Ask the search to end.
 
+        Only Ctrl-C means more the second time: schedulers send other signals to all processes of a job, and scripts
+        pass them on, so one request may arrive several times.
+
         Raises:
-            KeyboardInterrupt: It was asked before.
+            KeyboardInterrupt: It was asked before, and this is Ctrl-C.
         """
-        if self._requested:
+        if not self._requested:
+            self._requested = True
+            self.signal = number
+            self._on_request(number)
+        elif number == signal.SIGINT:
             self._at_once = True
             raise KeyboardInterrupt
-        self._requested = True
-        self._on_request()
 
 
 @contextmanager
-def interruptible(on_request: Callable[[], None]) -> Iterator[Interruption]:
-    """Turn the first Ctrl-C inside the block into a request; outside the main thread nothing changes."""
+def interruptible(
+    on_request: Callable[[int], None], signals: Sequence[signal.Signals] = LEAVE
+) -> Iterator[Interruption]:
+    """Turn the first signal inside the block into a request; outside the main thread nothing changes.
+
+    Args:
+        on_request: Called with the number of the signal at the first request.
+        signals: Those that mean it.
+    """
     interruption = Interruption(on_request)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        interruption.request()
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        interruption.request(number)
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in signals}
     try:
         yield interruption
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

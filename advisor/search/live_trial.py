@@ -43,6 +43,7 @@ class LiveTrial:
         told_steps: Steps whose values Optuna has.
         is_undecided: Has its last report not been acted on yet?
         is_placed: Is it in a slot of the runner?
+        is_lost: Has another process taken it over?
         inference: What prediction takes, once it has been measured at the end of training.
         since_s: When it last reported, or was placed, by the clock of the search.
     """
@@ -57,6 +58,7 @@ class LiveTrial:
     told_steps: set[int] = field(default_factory=set)
     is_undecided: bool = False
     is_placed: bool = False
+    is_lost: bool = False
     inference: Inference | None = None
     since_s: float = 0.0
 

@@ -1,34 +1,31 @@
 """The search: fill the slots of a runner, look at what its trials report, stop or continue each.
 
-It goes in rounds: slots are filled, the runner advances until trials report, all live trials are kept on disk
-(`advisor.search.checkpoints`), then each report is acted on. Order of writes at the end of a trial: adapter, line in
-trials.jsonl, Optuna; `advisor.search.resume` says what that gives. The search is one thread; a runner that packs trials
-is still asked one thing at a time.
+It goes in rounds: slots are filled, the runner advances until trials report, all live trials are kept
+(`advisor.search.keeper`), then each report is acted on. Order of writes at the end of a trial: adapter, its record,
+Optuna; `advisor.search.resume` says what that gives. The search is one thread; a runner that packs trials is still
+asked one thing at a time.
 """
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import optuna
+from optuna.exceptions import OptunaError
 
-from advisor.errors import AdvisorError, DataError
+from advisor.errors import DataError
 from advisor.result import Plan
 from advisor.search.adapters import adapter_folder, remove_others, save_adapter
-from advisor.search.asking import ORIGIN, WARM_START, ask, spec_of
-from advisor.search.checkpoints import Checkpoints
-from advisor.search.events import Progress, RungReached, SearchEvent, TrialFinished, TrialStarted
-from advisor.search.journal import Journal
+from advisor.search.events import Progress, RungReached, SearchEvent, TrialDropped, TrialFinished, TrialStarted
+from advisor.search.keeper import Keeper
 from advisor.search.live_trial import LiveTrial
 from advisor.search.outcome import SearchOutcome, StopReason, best_of, finalists_of, nothing_worked, trial_of
 from advisor.search.pace import Pace
 from advisor.search.pareto import trade_offs
 from advisor.search.reports import checked
-from advisor.search.resume import FAILURE, RUNS, live_trials, reconcile, tell
+from advisor.search.resume import FAILURE, RUNS
 from advisor.search.sampling import make_sampler
 from advisor.search.settings import StudySettings
-from advisor.search.study import make_pruner, note_spent, spent_s
+from advisor.search.study import make_pruner
 from advisor.trial import TrialRecord, TrialRunner, TrialState
 
 # Warm starts take at most this share of the trials: the rest of the space keeps its part of the budget, in case
@@ -39,13 +36,12 @@ _log = logging.getLogger(__name__)
 
 
 class Search:
-    """One run of a study: from what trials.jsonl and Optuna hold to the end of trials or time."""
+    """One run of a study: from what its keeper holds to the end of trials or time."""
 
     def __init__(
         self,
         *,
-        study: optuna.Study,
-        journal: Journal,
+        keeper: Keeper,
         folder: Path,
         settings: StudySettings,
         plan: Plan,
@@ -57,9 +53,8 @@ class Search:
         """Take everything that the run needs; nothing is done yet.
 
         Args:
-            study: Opened with `settings`.
-            journal: Of the same folder.
-            folder: Existing run folder; adapters and checkpoints go there.
+            keeper: Of the study, which was opened with `settings`.
+            folder: Existing run folder; adapters go there.
             settings: What the study is about.
             plan: Number of trials and seconds of search over all runs.
             runner: Trains the trials; all its slots must be free.
@@ -67,8 +62,7 @@ class Search:
             on_event: Called as things happen.
             interrupted: Asked between rungs; when true the search ends with what is finished.
         """
-        self._study = study
-        self._journal = journal
+        self._keeper = keeper
         self._folder = folder
         self._settings = settings
         self._plan = plan
@@ -76,13 +70,10 @@ class Search:
         self._clock = clock
         self._on_event = on_event
         self._interrupted = interrupted
-        self._checkpoints = Checkpoints(folder)
         self._live: dict[int, LiveTrial] = {}  # in the runner
         self._parked: list[LiveTrial] = []  # live when the run before ended, not in the runner yet
-        self._done_before = float(len(journal.records))  # live trials count by their share of steps
-        self._pace = Pace(clock, limit_s=plan.time_limit_s, spent_before_s=spent_s(study))
-        for last in (record.reports[-1] for record in journal.records):
-            self._pace.observe(last.duration_s, last.step)
+        self._done_before = 0.0
+        self._pace = Pace(clock, limit_s=plan.time_limit_s, spent_before_s=keeper.spent_s)
 
     def run(self) -> SearchOutcome:
         """Search until trials or time are used up, the target is reached or the user interrupts.
@@ -91,17 +82,31 @@ class Search:
             AdvisorError: No trial gave a result, or an adapter could not be saved.
             DataError: trials.jsonl and the study do not belong together.
         """
-        reconcile(self._study, self._journal.records, self._settings.objectives)
+        return self._outcome(self.take_part())
+
+    def take_part(self) -> StopReason:
+        """Search as `run` does, but leave it to others to make something of it; return why it ended.
+
+        Raises:
+            AdvisorError: An adapter could not be saved, or the only process of a study was interrupted too early.
+            DataError: trials.jsonl and the study do not belong together.
+        """
+        self._parked = self._keeper.pick_up()
+        self._hear_news()
+        self._done_before = float(len(self._keeper.records))  # live trials count by their share of steps
+        for last in (record.reports[-1] for record in self._keeper.records):
+            self._pace.observe(last.duration_s, last.step)
         self._remove_needless_adapters()
-        self._study.sampler = make_sampler(self._settings.seed, 0)  # points are drawn elsewhere, see `asking`
+        study = self._keeper.study
+        study.sampler = make_sampler(self._settings.seed, 0)  # points are drawn elsewhere, see `asking`
         n_warm_starts = min(self._n_warm_starts, len(self._settings.warm_starts))
-        self._study.pruner = make_pruner(n_warm_starts, self._settings.objectives)
-        self._pick_up()
+        study.pruner = make_pruner(n_warm_starts, self._settings.objectives)
+        self._go_on()
         while (stopped := self._reason_to_stop()) is None:
             self._fill_slots()
             self._advance()
         self._wind_down(stopped)
-        return self._outcome(stopped)
+        return stopped
 
     @property
     def _n_warm_starts(self) -> int:
@@ -110,7 +115,7 @@ class Search:
 
     @property
     def _n_finished(self) -> int:
-        return len(self._journal.records)
+        return len(self._keeper.records)
 
     @property
     def _has_costs(self) -> bool:
@@ -142,11 +147,8 @@ class Search:
         target = self._plan.target
         return target is not None and best.state == "complete" and best.value is not None and best.value >= target
 
-    def _pick_up(self) -> None:
+    def _go_on(self) -> None:
         """Go on with the trials that were live when the run before ended, from where it was in its round."""
-        last = self._checkpoints.read()
-        self._parked = live_trials(self._study, self._settings, last, self._journal.records)
-        self._checkpoints.keep_only(self._parked)
         self._done_before += self._under_way
         if not self._parked:
             return
@@ -168,19 +170,14 @@ class Search:
     def _fill_slots(self) -> None:
         while self._has_free_slot() and (not self._live or self._pace.has_time_for(self._settings.rung_steps[-1])):
             live = self._parked.pop(0) if self._parked else self._ask()
+            if live is None:  # other processes train the rest
+                return
             self._place(live)
-            if live.is_undecided:  # it was parked while the runner had fewer slots than the one before
+            if live.is_undecided:  # it was parked, here or elsewhere, before its last report was acted on
                 self._decide(live)
 
-    def _ask(self) -> LiveTrial:
-        trial = ask(self._study, self._settings, self._n_warm_starts)
-        return LiveTrial(
-            trial=trial,
-            spec=spec_of(trial, self._settings),
-            origin=trial.user_attrs[ORIGIN],
-            is_recommendation=trial.user_attrs.get(WARM_START) == 0,
-            started_at=datetime.fromtimestamp(self._clock(), tz=UTC).isoformat(timespec="seconds"),
-        )
+    def _ask(self) -> LiveTrial | None:
+        return self._keeper.ask(self._plan.n_trials, self._n_warm_starts, len(self._live))
 
     def _place(self, live: LiveTrial) -> None:
         """Put a trial into a slot: at its checkpoint if it has one. What has failed needs none."""
@@ -188,7 +185,7 @@ class Search:
         live.since_s = self._clock()
         if not live.has_failed:
             try:
-                self._runner.start(live.spec, checkpoint=self._checkpoints.path(live))
+                self._runner.start(live.spec, checkpoint=self._keeper.checkpoint_of(live))
                 live.is_placed = True
             except DataError as error:
                 _log.warning("trial %d is trained again up to its last rung: %s", live.number, error)
@@ -207,17 +204,21 @@ class Search:
                 live.reports[-1] = report
                 live.is_undecided = True
             elif report.rung == live.reports[-1].rung:
-                self._checkpoints.rewrite(self._runner, live)
+                self._keeper.rewrite_checkpoint(self._runner, live)
                 break
         self._runner.stop(live.number)
         if not live.reports:
             live.checkpoint = None
         for other in placed if live.has_failed else (*placed, live):
-            self._runner.start(other.spec, checkpoint=self._checkpoints.path(other))
+            self._runner.start(other.spec, checkpoint=self._keeper.checkpoint_of(other))
             other.is_placed = True
 
     def _advance(self) -> None:
-        """Let the runner bring trials to a rung, keep all on disk, and act on what was reported."""
+        """Let the runner bring trials to a rung, keep all, and act on what was reported."""
+        if not self._live:
+            self._keeper.wait()
+            self._hear_news()
+            return
         reports = [checked(report, self._settings.metric) for report in self._runner.advance()]
         reports.sort(key=lambda report: report.number)
         now_s = self._clock()
@@ -226,14 +227,38 @@ class Search:
             self._pace.observe(now_s - live.since_s, report.step - live.steps)
             live.reports.append(report)
             live.since_s, live.is_undecided = now_s, True
-        note_spent(self._study, self._pace.elapsed_s)
-        self._checkpoints.write(self._runner, list(self._live.values()), self._parked)
+        self._keeper.note_spent(self._pace.elapsed_s)
+        self._keeper.keep_live(self._runner, list(self._live.values()), self._parked)
+        for live in [live for live in self._live.values() if live.is_lost]:
+            self._drop(live)
+        self._hear_news()
         for live in reported:
-            self._decide(live)
+            if not live.is_lost:
+                self._decide(live)
+
+    def _hear_news(self) -> None:
+        """Take note of what other processes have finished."""
+        for record in self._keeper.news():
+            is_best = record.state == "complete" and self._best() is record
+            self._on_event(TrialFinished(record=record, is_best=is_best, progress=self._progress(), elsewhere=True))
+
+    def _drop(self, live: LiveTrial) -> None:
+        """Let go of a trial that another process has taken over because it had not heard of this one for long."""
+        _log.warning("trial %d was taken over by another worker", live.number)
+        self._free(live)
+        self._on_event(TrialDropped(spec=live.spec, progress=self._progress()))
 
     def _decide(self, live: LiveTrial) -> None:
         """Act on the last report of a trial: stop it, or let it go on."""
         live.is_undecided = False
+        try:
+            self._act_on_report(live)
+        except OptunaError as error:
+            if not self._keeper.is_lost(error):
+                raise
+            self._drop(live)
+
+    def _act_on_report(self, live: LiveTrial) -> None:
         report = live.reports[-1]
         if report.failure is not None:
             self._finish(live, "failed")
@@ -266,7 +291,7 @@ class Search:
 
     def _finish(self, live: LiveTrial, state: TrialState, *, keep_adapter: bool = False) -> None:
         record = live.record(state, self._settings.metric)
-        records = [*self._journal.records, record]
+        records = [*self._keeper.records, record]
         is_complete = state == "complete"
         is_best = is_complete and best_of(records, self._has_adapter, self._settings.objectives) is record
         if keep_adapter or (is_complete and record.number in self._needed(records, saved=record.number)):
@@ -275,10 +300,9 @@ class Search:
             if RUNS not in live.trial.constraints:  # a run before may have set it
                 live.trial.set_constraint(RUNS, 1.0)
             live.trial.set_user_attr(FAILURE, f"{record.failure.kind}: {record.failure.message}")
-        self._journal.append(record)
-        tell(self._study, record, self._journal.records, self._settings.objectives)
+        self._keeper.finish(live, record)
         self._free(live)
-        self._checkpoints.remove(live.number)
+        self._keeper.forget(live)
         self._remove_needless_adapters()
         self._on_event(TrialFinished(record=record, is_best=is_best, progress=self._progress()))
 
@@ -300,17 +324,14 @@ class Search:
         left = [*self._live.values(), *self._parked]
         for live in list(self._live.values()):
             self._free(live)
-        if not left:
-            self._checkpoints.keep_only([])
-        note_spent(self._study, self._pace.elapsed_s)
-        if stopped == "interrupted" and left and self._best() is None:
-            raise AdvisorError("interrupted before any trial was complete; run the same command again to go on")
+        self._keeper.note_spent(self._pace.elapsed_s)
+        self._keeper.let_go(left, has_result=self._best() is not None, was_interrupted=stopped == "interrupted")
 
     def _outcome(self, stopped: StopReason) -> SearchOutcome:
         best = self._best()
         if best is None:
-            raise nothing_worked(self._journal.records, stopped, self._pace.elapsed_s)
-        records = tuple(self._journal.records)
+            raise nothing_worked(self._keeper.records, stopped, self._pace.elapsed_s)
+        records = tuple(self._keeper.records)
         recommended = trial_of(self._settings.warm_starts[0], records)
         return SearchOutcome(
             records=records,
@@ -323,12 +344,12 @@ class Search:
         )
 
     def _best(self) -> TrialRecord | None:
-        return best_of(self._journal.records, self._has_adapter, self._settings.objectives)
+        return best_of(self._keeper.records, self._has_adapter, self._settings.objectives)
 
     def _has_adapter(self, number: int) -> bool:
         return adapter_folder(self._folder, number).is_dir()
 
-    def _needed(self, records: list[TrialRecord], saved: int | None = None) -> set[int]:
+    def _needed(self, records: Sequence[TrialRecord], saved: int | None = None) -> set[int]:
         """Return the trials whose adapters are needed after the search, taking that of `saved` as saved."""
         objectives = self._settings.objectives
         recommended = trial_of(self._settings.warm_starts[0], records)
@@ -341,7 +362,7 @@ class Search:
         return {record.number for record in (*finalists, best, recommended) if record is not None} | {*front}
 
     def _remove_needless_adapters(self) -> None:
-        remove_others(self._folder, self._needed(self._journal.records))
+        remove_others(self._folder, self._needed(self._keeper.records), among=self._keeper.removable())
 
     def _progress(self) -> Progress:
         best = self._best()

@@ -33,14 +33,16 @@ SAMPLER_NAME = TPESampler.__name__
 N_RANDOM_TRIALS = 6
 
 
-def make_sampler(seed: int, n_sampled: int) -> BaseSampler:
+def make_sampler(seed: int, n_sampled: int, salt: int = 0) -> BaseSampler:
     """Return the sampler of the next trial.
 
     Args:
         seed: Of the study.
         n_sampled: Points that the sampler gave so far.
+        salt: Tells apart several processes that draw at the same time; 0 for the only or first one.
     """
-    derived = int(np.random.SeedSequence([seed, n_sampled]).generate_state(1)[0])
+    entropy = [seed, n_sampled, salt] if salt else [seed, n_sampled]
+    derived = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # `group` is experimental since Optuna 2.8
         return TPESampler(

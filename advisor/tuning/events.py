@@ -68,6 +68,27 @@ class ProgramsRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """This process takes part in a study that another one leads.
+
+    Attributes:
+        study: Its name.
+        folder: Its run folder, as this machine sees it.
+        metric: What decides.
+        n_trials: Trials that it may have.
+        has_costs: Is memory or time looked for too?
+        has_bases: Are several base models searched?
+    """
+
+    study: str
+    folder: Path
+    metric: str
+    n_trials: int
+    has_costs: bool
+    has_bases: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackingChosen:
     """How many trials share passes is decided."""
 
@@ -152,6 +173,7 @@ TuningEvent = (
     Planned
     | StageStarted
     | ProgramsRun
+    | Joining
     | PackingChosen
     | ContenderEvaluated
     | AlreadyFinished

@@ -11,12 +11,14 @@ from advisor.errors import InputError, printable
 
 STUDIES = "studies"
 LOCK = "tune.lock"
+# Either of them makes a folder that of a study: the study itself, or the address of the database that it is in.
+STUDY_FILES = ("study.db", "storage.json")
 # What a run folder may hold before its study begins: demonstration data, and what a killed run left.
 _BEFORE_STUDY = {
     "data", "data_report.json", "data_report.json.part", "executions.jsonl", "predictions",
     "packing.json", "packing.json.part", "probe.json", "probe.json.part",
     "recommendation.json", "recommendation.json.part",
-    "study.db.part", "study.db.part-journal", LOCK,
+    "storage.json.part", "study.db.part", "study.db.part-journal", LOCK,
 }  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def check_ours(folder: Path) -> None:
     Raises:
         InputError: The folder holds files, but no study.
     """
-    if not folder.is_dir() or (folder / "study.db").is_file():
+    if not folder.is_dir() or any((folder / name).is_file() for name in STUDY_FILES):
         return
     others = sorted(path.name for path in folder.iterdir() if path.name not in _BEFORE_STUDY)
     if others:

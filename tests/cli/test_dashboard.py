@@ -219,3 +219,25 @@ def test_other_addresses_than_this_machines_own_get_a_warning(folder, capsys, mo
     assert out == "http://0.0.0.0:1/dashboard (Ctrl-C ends it)\n"
     assert "lets others on the network read this study" in err
     assert run(capsys, "dashboard", str(folder), "--no-browser")[2] == ""
+
+
+@needs_dashboard
+@pytest.mark.slow
+def test_a_study_in_a_database_is_opened_such_that_the_server_refuses_changes(tmp_path, monkeypatch):
+    from optuna.exceptions import StorageInternalError
+
+    from advisor.search.sharing import Address
+    from tests.postgres import new_database, server
+    from tests.search.test_shared_keeper import led
+
+    url = new_database(server())
+    (tmp_path / "run").mkdir()
+    led(Address(url=url, study="clones"), tmp_path / "run")
+    monkeypatch.setenv("PEFT_ADVISOR_STORAGE", url)
+    storage = dashboard_server._storage_of(tmp_path / "run")
+    (study,) = storage.get_all_studies()
+    assert len(storage.get_all_trials(study._study_id)) == 6
+    with pytest.raises(StorageInternalError) as caught:
+        storage.set_study_user_attr(study._study_id, "key", 1)
+    assert "read-only" in str(caught.value.__cause__)
+    storage.engine.dispose()

@@ -112,8 +112,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "evidence list-local": ("evidence", "list-local"),
     "evidence remove-local": ("evidence", "remove-local", "--all"),
 }  # fmt: skip
-# Pushing talks to the hub; its own tests look at what it prints.
-ELSEWHERE = {"push"}
+# Pushing talks to the hub and a worker to a database; their own tests look at what they print.
+ELSEWHERE = {"push", "worker"}
 
 
 def test_the_list_of_calls_has_every_command():

@@ -15,6 +15,7 @@ from advisor.result import Plan
 from advisor.search import SearchOutcome, StudySettings, run_search
 from advisor.search.events import RungReached, SearchEvent, TrialFinished, TrialStarted
 from advisor.search.journal import Journal
+from advisor.search.keeper import FolderKeeper
 from advisor.search.loop import Search
 from advisor.search.study import begin_study, continue_study
 from advisor.trial import Inference
@@ -46,8 +47,13 @@ def search(
     about = about or settings()
     folder.mkdir(exist_ok=True)
     return Search(
-        study=continue_study(storage_of(folder, about), about, str(folder)),
-        journal=Journal(folder),
+        keeper=FolderKeeper(
+            study=continue_study(storage_of(folder, about), about, str(folder)),
+            journal=Journal(folder),
+            folder=folder,
+            settings=about,
+            clock=runner.clock,
+        ),
         folder=folder,
         settings=about,
         plan=planned or plan(),

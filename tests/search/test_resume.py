@@ -24,6 +24,7 @@ from advisor.search import SearchOutcome, StudySettings, adapters, run_search, s
 from advisor.search.asking import ORIGIN
 from advisor.search.checkpoints import FOLDER_NAME, ROUND_NAME
 from advisor.search.journal import Journal
+from advisor.search.keeper import FolderKeeper
 from advisor.search.loop import Search
 from advisor.search.study import begin_study, continue_study
 from advisor.trial import Inference, TrialRecord, TrialSpec
@@ -149,8 +150,13 @@ def run(
     storage.fuse = fuse
     with fragile_files(fuse, folder / FILE_NAME):
         return Search(
-            study=continue_study(storage, about, str(folder)),
-            journal=Journal(folder),
+            keeper=FolderKeeper(
+                study=continue_study(storage, about, str(folder)),
+                journal=Journal(folder),
+                folder=folder,
+                settings=about,
+                clock=runner.clock,
+            ),
             folder=folder,
             settings=about,
             plan=plan(n_trials),
