@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advisor.catalog.gpus import USABLE_SHARE
+from advisor.cli.estimate_gpus import spread_that_fits
 from advisor.durations import rough_duration
 from advisor.feasibility.estimate import PARTS
 from advisor.feasibility.step_time import energy_upper_bound_wh, price
@@ -54,6 +55,12 @@ def as_json(answer: "Answer", *, examples: int | None = None, price_per_hour: fl
         "fits": run.fits, "margin_bytes": run.margin_bytes, "step_time_s": estimate.step_time_s,
         "tokens_per_step": run.tokens_per_step, "tokens_per_s": run.tokens_per_s, "notes": list(answer.notes),
     }  # fmt: skip
+    over = spread_that_fits(answer)
+    if over is not None:
+        shown |= {
+            "gpus_needed": len(over.gpus), "peak_of_gpus_bytes": [one.peak_memory_bytes for one in over.gpus],
+            "layers_of_gpus": list(over.layers_per_gpu),
+        }  # fmt: skip
     epoch = _epoch(answer, examples, price_per_hour)
     if epoch is not None:
         shown |= {"epoch_s": epoch.duration_s, "energy_wh": epoch.energy_wh, "price": epoch.price}
@@ -131,8 +138,22 @@ def _verdict(answer: "Answer") -> list[str]:
     if run.margin_bytes >= 0:
         lines.append(f"Fits: {_gib(run.margin_bytes)} GiB left of {where}.")
     else:
-        lines.append(f"Does not fit: {_gib(-run.margin_bytes)} GiB more than {where}.")
+        lines += [f"Does not fit: {_gib(-run.margin_bytes)} GiB more than {where}.", *_over_several(answer)]
     return lines
+
+
+def _over_several(answer: "Answer") -> list[str]:
+    found = spread_that_fits(answer)
+    if found is None:
+        return []
+    n, gpu = len(found.gpus), answer.gpu
+    needed = f"{n} such GPUs" if gpu is None else f"{n} x {gpu.name} ({gpu.vram_gb:g} GB)"
+    layers = " + ".join(map(str, found.layers_per_gpu))
+    most = f"{_gib(found.peak_memory_bytes)} GiB at most on one (layers {layers})"
+    return [
+        f"Over several: needs {needed}, {most}.",
+        "They work one after the other, so a step takes the time of one GPU and of the transfers.",
+    ]
 
 
 def _time(answer: "Answer", examples: int | None, price_per_hour: float | None) -> list[str]:

@@ -2,11 +2,13 @@
 
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import get_args
 
 import click
+from click.core import ParameterSource
 
 from advisor.cli.data_options import data_options
 from advisor.cli.task_option import TaskName
@@ -17,7 +19,7 @@ from advisor.trial import OBJECTIVES, Objective
 _FILE = click.Path(path_type=Path)
 
 
-class _Count(click.ParamType[int | None]):
+class Count(click.ParamType[int | None]):
     """A number; `auto` is None, and `off` is 1 where it can be said."""
 
     name = "N"
@@ -33,6 +35,10 @@ class _Count(click.ParamType[int | None]):
             return int(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a number of {self._what}, {' or '.join(self._words)}", param, ctx)
+
+
+def _is_default(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.DEFAULT
 
 
 @click.command(name="tune")
@@ -99,7 +105,7 @@ class _Count(click.ParamType[int | None]):
 @click.option(
     "--pack",
     metavar="N",
-    type=_Count("trials", off=True),
+    type=Count("trials", off=True),
     help="Trials in one forward and backward pass: a number, off, or auto to measure how many pay.  [default: auto]",
 )
 @click.option("--max-steps", metavar="N", type=int, help="Optimizer steps of a trial at most.  [default: all epochs]")
@@ -110,13 +116,33 @@ class _Count(click.ParamType[int | None]):
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best there is]")
 @click.option(
     "--workers",
-    type=_Count("workers"),
+    type=Count("workers"),
     metavar="N",
     default=1,
     show_default=True,
     help="Processes that train trials, each on a GPU of its own (without GPUs: on cores of its own); auto for as many "
     "as there is room for.",
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Train trials on the nodes of this Ray cluster: auto, HOST:PORT or ray://HOST:PORT; --workers is auto then.",
+)
+@click.option(
+    "--gpus-per-worker",
+    metavar="N",
+    type=int,
+    default=1,
+    show_default=True,
+    help="GPUs that the base model of one worker is spread over, where one has no room for it.",
+)
+@click.option(
+    "--storage",
+    metavar="URL",
+    envvar="PEFT_ADVISOR_STORAGE",
+    help="Keep the study in this PostgreSQL database, so that `peft-advisor worker` can join from other machines.",
+)
+@click.option("--study", metavar="NAME", help="Name of the study in that database.  [default: that of the run folder]")
 @click.option(
     "--allow-execution",
     is_flag=True,
@@ -165,6 +191,10 @@ def command(
     seed: int,
     device: str | None,
     workers: int | None,
+    ray: str | None,
+    gpus_per_worker: int,
+    storage: str | None,
+    study: str | None,
     allow_execution: bool,
     full_baseline: bool,
     trackers: tuple[str, ...],
@@ -186,6 +216,7 @@ def command(
     from advisor.durations import parse_duration
     from advisor.tuning import TuningRequest, prepare
     from advisor.tuning.demonstration import Demonstration
+    from advisor.tuning.shared_study import checked_storage
     from advisor.tuning.trackers.registry import viewing_command
 
     time_limit_s = parse_duration(time_limit) if time_limit is not None else None
@@ -223,7 +254,11 @@ def command(
         output=output,
         seed=seed,
         device=device,
-        workers=workers,
+        workers=None if ray is not None and _is_default("workers") else workers,
+        ray=ray,
+        gpus_per_worker=gpus_per_worker,
+        storage=checked_storage(storage),
+        study=study,
         columns=parse_map(columns),
         split=shares,
         sample=sample,
@@ -250,6 +285,8 @@ def command(
         click.echo(records.dumps(run_record(run.folder)), nl=False)
     else:
         show_result(run.folder)
+    if view.left_by not in (None, signal.SIGINT):  # a scheduler ended it: 0 would tell it that all is done
+        sys.exit(128 + int(view.left_by))
     for name in dict.fromkeys(trackers):
         if (shown := viewing_command(name, run.folder)) is not None:
             click.echo(f"Tracked  {shown}", err=True)

@@ -32,7 +32,8 @@ def plan_facts(event: Planned) -> list[tuple[str, str]]:
         weighed = [("Objectives", f"{metric_title(plan.primary_metric)}, weighed against {costs} of prediction")]
     device = plan.device
     if len(event.devices) > 1:
-        device += f"; {len(event.devices)} workers ({listed(list(event.devices))}), this process among them"
+        here = "" if all(one.endswith("by Ray") for one in event.devices) else ", this process among them"
+        device += f"; {len(event.devices)} workers ({listed(list(event.devices))}){here}"
     return [
         ("Search", search),
         *weighed,

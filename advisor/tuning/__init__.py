@@ -17,6 +17,7 @@ from advisor.tuning.folder import check_free, check_ours, check_writable, defaul
 from advisor.tuning.planning import rung_steps
 from advisor.tuning.programs import task_as_measured
 from advisor.tuning.request import TuningRequest
+from advisor.tuning.shared_study import address_of, check_storage
 from advisor.tuning.starting_point import find_starting_point
 from advisor.tuning.study_run import StudyRun
 
@@ -46,6 +47,10 @@ def tune(
     seed: int = 0,
     device: str | None = None,
     workers: int | None = 1,
+    ray: str | None = None,
+    gpus_per_worker: int = 1,
+    storage: str | None = None,
+    study: str | None = None,
     pack: int | None = None,
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
@@ -87,6 +92,13 @@ def tune(
         seed: Of data order, initialisation and sampler.
         device: Such as "cpu" or "cuda:0"; None for the best there is.
         workers: Processes that train trials, each on a device of its own; None for as many as there is room for.
+        ray: Address of a Ray cluster whose nodes train trials: "auto", HOST:PORT or ray://HOST:PORT. `workers` counts
+            all of them then, this process included where it trains; None for as many as there is room for, and more
+            when nodes come.
+        gpus_per_worker: GPUs that the model of one worker is spread over.
+        storage: URL of a PostgreSQL database to keep the study in, such as "postgresql+psycopg://user@host/database":
+            `peft-advisor worker` joins it from other machines. None keeps it in the run folder.
+        study: Name of the study there; None for that of the run folder.
         pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
         columns: Field of an example to the column that holds it, where that is not found by its name.
         split: Shares of train, valid and test such as "80/10/10", to cut one table by; None where splits are there.
@@ -128,6 +140,10 @@ def tune(
         seed=seed,
         device=device,
         workers=workers,
+        ray=ray,
+        gpus_per_worker=gpus_per_worker,
+        storage=storage,
+        study=study,
         pack=pack,
         columns=columns or {},
         split=split,
@@ -177,7 +193,11 @@ def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -
         warm_starts=start.warm_starts,
         objectives=tuple(one for one in OBJECTIVES if one in request.objectives),
     )
-    check_settings(folder, settings)
+    address = address_of(request, folder)
+    if address is None:
+        check_settings(folder, settings)
+    else:
+        check_storage(address, folder, settings)
     return StudyRun(
         request=request,
         start=start,
@@ -186,4 +206,5 @@ def prepare(request: TuningRequest, *, clock: Callable[[], float] = time.time) -
         settings=settings,
         clock=clock,
         began_s=began_s,
+        address=address,
     )

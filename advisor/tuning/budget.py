@@ -114,11 +114,13 @@ class SearchWatch:
 
     def see(self, event: "SearchEvent") -> None:
         """Take note of what happens."""
-        from advisor.search.events import RungReached, TrialFinished, TrialStarted
+        from advisor.search.events import RungReached, TrialDropped, TrialFinished, TrialStarted
 
         if isinstance(event, TrialFinished):
             self.records.append(event.record)
             self._steps.pop(event.record.number, None)
+        elif isinstance(event, TrialDropped):
+            self._steps.pop(event.spec.number, None)
         elif isinstance(event, (TrialStarted, RungReached)):
             self._spec = event.spec
             self._steps[event.spec.number] = event.spec.rung_steps[event.rung] if isinstance(event, RungReached) else 0

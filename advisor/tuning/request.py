@@ -48,6 +48,12 @@ class TuningRequest:
         device: Such as "cpu" or "cuda:0"; None for the best there is.
         workers: Processes that train trials, each on a device of its own (on the CPU: with cores of its own); None for
             as many as there is room for.
+        ray: Address of a Ray cluster whose nodes train trials: "auto", HOST:PORT or ray://HOST:PORT; None for this
+            machine alone. `workers` counts all of them then, this process included where it trains.
+        gpus_per_worker: GPUs that the model of one worker is spread over.
+        storage: URL of a PostgreSQL database that the study is kept in, so that workers can join; None for study.db in
+            the run folder. A password may stand in it here; it is never kept or shown.
+        study: Name of the study there; None for that of the run folder.
         pack: Trials that share forward and backward passes; None to measure how many pay, 1 for none.
         command: The command line, for the record.
         columns: Field of an example to the column that holds it, where that is not found by its name.
@@ -81,6 +87,10 @@ class TuningRequest:
     seed: int = 0
     device: str | None = None
     workers: int | None = 1
+    ray: str | None = None
+    gpus_per_worker: int = 1
+    storage: str | None = field(default=None, repr=False)
+    study: str | None = None
     pack: int | None = None
     command: str = "advisor.tune(...)"
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +122,7 @@ class TuningRequest:
             ("--final-seeds", self.final_seeds, 1),
             ("--pack", self.pack, 1),
             ("--workers", self.workers, 1),
+            ("--gpus-per-worker", self.gpus_per_worker, 1),
         ):
             if value is not None and value < low:
                 raise InputError(f"{option}: {value} is less than {low}")
@@ -123,6 +134,13 @@ class TuningRequest:
             raise InputError(f"--target: {self.target:g} is not a value of a metric; give one such as 0.9")
         if self.workers != 1 and self.device is not None and self.device != "cpu":
             raise InputError(f"--workers and --device {self.device} exclude each other: each worker has its own device")
+        self._check_ray()
+        if self.study is not None and self.storage is None:
+            raise InputError("--study: names a study in a database; give its --storage too")
+        if self.study is not None and not 0 < len(self.study) <= 128:
+            raise InputError("--study: a name of 1 to 128 characters is needed")
+        if self.storage is not None and self.gpu_hours is not None:
+            raise InputError("--gpu-hours and --storage exclude each other: workers may join and leave; give --time")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed: {self.seed} is not between 0 and {2**32 - 1}")
 
@@ -136,7 +154,7 @@ class TuningRequest:
     @property
     def limit_s(self) -> float | None:
         """Seconds for everything by whichever limit is the smaller, None for no limit."""
-        by_hours_s = None if self.gpu_hours is None else self.gpu_hours * 3600 / (self.workers or 1)
+        by_hours_s = None if self.gpu_hours is None else self.gpu_hours * 3600 / self._n_devices
         return min((limit for limit in (self.time_limit_s, by_hours_s) if limit is not None), default=None)
 
     @property
@@ -152,6 +170,22 @@ class TuningRequest:
             group_by=self.group_by,
             seed=self.seed,
         )
+
+    @property
+    def _n_devices(self) -> int:
+        return (self.workers or 1) * self.gpus_per_worker
+
+    def _check_ray(self) -> None:
+        if self.device is not None and self.gpus_per_worker > 1:
+            raise InputError(
+                f"--gpus-per-worker and --device {self.device} exclude each other: a worker has the GPUs that are free"
+            )
+        if self.ray is None:
+            return
+        if not self.ray or any(character.isspace() for character in self.ray):
+            raise InputError(f"--ray: {printable(self.ray)} is not an address; give auto, HOST:PORT or ray://HOST:PORT")
+        if self.device not in (None, "cpu"):
+            raise InputError(f"--ray and --device {self.device} exclude each other: Ray says which GPU a worker has")
 
     def _check_source(self) -> None:
         if self.recommendation is not None:

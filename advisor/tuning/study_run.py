@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor import records
-from advisor.catalog.loaders import loaders_of
-from advisor.errors import AdvisorError, ReloadCheckError
-from advisor.result import Contender, Finals, Packing, Plan, Probe, TuningResult
-from advisor.trial import TrialRecord, TrialRunner, WorkerUse
+from advisor.errors import AdvisorError
+from advisor.result import Contender, Finals, Plan, TuningResult
+from advisor.trial import TrialRecord, TrialRunner
 from advisor.tuning.announcement import announcement_of, estimate_of, plan_of
 from advisor.tuning.budget import Budget, SearchWatch
 from advisor.tuning.contest import Contest
@@ -22,22 +20,24 @@ from advisor.tuning.folder import locked
 from advisor.tuning.guarded_runner import GuardedRunner
 from advisor.tuning.packing import find_packing
 from advisor.tuning.probe import CorrectedEstimates, estimator_for, find_probe
+from advisor.tuning.ray_cluster import RayCluster, ray_cluster
 from advisor.tuning.ready_runner import ready_runner
 from advisor.tuning.request import TuningRequest
+from advisor.tuning.shared_study import close_study, shared_study_of, use_of_all
 from advisor.tuning.starting_point import StartingPoint
+from advisor.tuning.study_result import BEST_ADAPTER, RESULT, refuse_unfaithful, result_of, write_all
 from advisor.tuning.trackers.of_study import tracking_of
-from advisor.tuning.versions import installed_versions
-from advisor.tuning.workers import devices_of, workers_of
+from advisor.tuning.workers import FOLDER_NAME as WORKERS
+from advisor.tuning.workers import devices_of, request_here, workers_of
+from advisor.workers.measured import MeasuredRunner
 from advisor.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from advisor.search import SearchEvent, SearchOutcome, StudySettings
+    from advisor.search.sharing import Address, SharedStudy
     from advisor.training.runner import DeviceRunner
 
     OnEvent = Callable[[TuningEvent | SearchEvent], None]
-
-RESULT = "result.json"
-BEST_ADAPTER = "best_adapter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,9 @@ class StudyRun:
         clock: Seconds since the epoch.
         began_s: When `tune` was called, by that clock.
         devices: Of the workers, that of this process first; known when the study runs.
+        cluster: Whose nodes train, while the study runs; None for this machine alone.
+        address: Of the database that the study is in, None where it is in the run folder.
+        shared: The study there, while it runs.
     """
 
     request: TuningRequest
@@ -63,6 +66,9 @@ class StudyRun:
     clock: Callable[[], float]
     began_s: float
     devices: tuple[str, ...] = ()
+    cluster: RayCluster | None = None
+    address: "Address | None" = None
+    shared: "SharedStudy | None" = None
 
     def finish(self, on_event: "OnEvent" = lambda event: None) -> TuningResult:
         """Run or continue the study to its end; a study that is at its end is only reported again.
@@ -86,17 +92,30 @@ class StudyRun:
             keep_importance(self.folder)
             write_report(self.folder)
             self._track_finished(earlier)
-            self._refuse_unfaithful(earlier)
+            refuse_unfaithful(self.folder, earlier)
             return earlier
+        with ray_cluster(self.request, self.folder / WORKERS, on_event) as cluster:
+            return self._finish_with(cluster, earlier, finished, on_event)
+
+    def _finish_with(
+        self,
+        cluster: RayCluster | None,
+        earlier: TuningResult | None,
+        finished: Sequence[TrialRecord],
+        on_event: "OnEvent",
+    ) -> TuningResult:
         on_event(StageStarted(text="loading PyTorch and the base model"))
-        runner, unread = ready_runner(self.request, self.start, self.data, self.folder, on_event)
+        here = request_here(self.request, cluster)
+        runner, unread = ready_runner(here, self.start, self.data, self.folder, on_event)
         estimate = estimate_of(self.start)
-        devices = devices_of(self.request, runner, estimate.peak_memory_bytes if estimate else None)
+        need_bytes = estimate.peak_memory_bytes if estimate else None
+        devices = devices_of(self.request, runner, need_bytes) if cluster is None else cluster.devices
         run = replace(
             self,
             request=replace(self.request, workers=len(devices)),
             data=self.data.with_warnings(unread),
             devices=devices,
+            cluster=cluster,
         )
         return run._finish(runner, earlier, finished, on_event)
 
@@ -110,7 +129,11 @@ class StudyRun:
         plan = plan_of(self.request, self.settings, runner.device)
         on_event(announcement_of(self, plan, finished, slots=runner.slots * len(self.devices)))
         known = earlier.contenders if earlier and earlier.device == runner.device else ()
-        with locked(self.folder), tracking_of(self, plan.device) as tracking:
+        with (
+            locked(self.folder),
+            shared_study_of(self, self.address) as shared,
+            tracking_of(self, plan.device) as tracking,
+        ):
 
             def told(event: "TuningEvent | SearchEvent") -> None:
                 on_event(event)
@@ -119,13 +142,13 @@ class StudyRun:
             try:
                 records.write(self.start.recommendation, self.folder / "recommendation.json")
                 keep_report(self.data, self.start.task, self.start.recommended, self.folder)
-                result = self._run(runner, plan, known, told)
-                self._write(result)
+                result = replace(self, shared=shared)._run(runner, plan, known, told)
+                write_all(self.folder, result)
                 tracking.finish(result)
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise AdvisorError(f"{self.folder}: the run broke off ({reason}); run it again to go on") from error
-        self._refuse_unfaithful(result)
+        refuse_unfaithful(self.folder, result)
         return result
 
     def _track_finished(self, result: TuningResult) -> None:
@@ -175,13 +198,18 @@ class StudyRun:
             on_event=on_event,
         )
         runner.slots = packing.size
-        with workers_of(self.request, self.start, self.data, self.folder, runner, self.devices) as workers:
-            trained = self._train_all(runner, workers, plan, estimates, contest, baselines, on_event)
+        with workers_of(
+            self.request, self.start, self.data, self.folder, runner, self.devices, self.cluster
+        ) as workers:
+            measured = MeasuredRunner(workers, name=self.devices[0]) if self.shared else workers
+            trained = self._train_all(runner, measured, plan, estimates, contest, baselines, on_event)
         outcome, finals, further = trained
         trials = evaluate_trials(contest, outcome, finals, self.folder / BEST_ADAPTER)
         contenders = [*baselines, *further, *trials]
-        use = workers.use() if isinstance(workers, WorkerPool) else ()
-        return self._result(runner, plan, outcome, finals, contest, contenders, probe, packing, use)
+        use = use_of_all(measured.use() if isinstance(measured, (MeasuredRunner, WorkerPool)) else (), self.shared)
+        return result_of(
+            self, runner, plan, outcome, finals, contest, contenders, probe=probe, packing=packing, use=use
+        )
 
     def _train_all(
         self,
@@ -235,7 +263,7 @@ class StudyRun:
         """Search, decide between the best, and train what else is compared; the last is a row of the comparison."""
         from advisor.search import InterruptRequested, interruptible
 
-        with interruptible(lambda: on_event(InterruptRequested())) as interruption:
+        with interruptible(lambda number: on_event(InterruptRequested(signal=number))) as interruption:
             outcome = self._search(runner, plan, budget, on_event, lambda: interruption.requested)
             finals = self._finals(runner, plan, budget, outcome, on_event, lambda: interruption.requested)
             row = None
@@ -270,7 +298,10 @@ class StudyRun:
             clock=self.clock,
             on_event=watched,
             interrupted=lambda: interrupted() or watch.wants_end(),
+            shared=self.shared,
         )
+        if self.shared is not None and not interrupted():
+            close_study(self, self.shared)
         if outcome.stopped == "interrupted" and watch.is_over and not interrupted():
             return replace(outcome, stopped="time")
         return outcome
@@ -316,78 +347,3 @@ class StudyRun:
             lambda number: adapter_folder(self.folder, number).is_dir(),
             objectives=self.settings.objectives,
         )
-
-    def _result(
-        self,
-        runner: "DeviceRunner",
-        plan: Plan,
-        outcome: "SearchOutcome",
-        finals: Finals | None,
-        contest: Contest,
-        contenders: list[Contender],
-        probe: Probe | None,
-        packing: Packing,
-        use: tuple[WorkerUse, ...],
-    ) -> TuningResult:
-        from advisor.training.prompting import prompt_of_base
-        from advisor.training.reload import reload_check
-
-        *others, best = contenders
-        assert best.candidate is not None
-        assert best.trial is not None
-        assert best.delivered is not None
-        loaders = loaders_of(best.candidate.method)
-        contest.on_event(StageStarted(text=f"loading the saved adapter in a fresh process, with {loaders}"))
-        check = reload_check(
-            runner,
-            self.start.task,
-            best.candidate,
-            self.folder / BEST_ADAPTER,
-            expected=best.delivered.evaluation.metrics,
-            threshold=best.delivered.evaluation.threshold,
-        )
-        return TuningResult(
-            task=self.start.task.slug,
-            seed=self.request.seed,
-            command=self.request.command,
-            plan=plan,
-            data={split: runner.data.facts(split, file, best.candidate) for split, file in self.data.files.items()},
-            best_trial=best.trial,
-            contenders=tuple(contenders),
-            warnings=self.data.warnings,
-            probe=probe,
-            packing=packing,
-            workers=use,
-            differences=contest.differences(best, others),
-            reload_check=check,
-            stopped=outcome.stopped,
-            search_duration_s=outcome.duration_s,
-            versions=installed_versions(),
-            device=runner.device,
-            finished_at=datetime.fromtimestamp(self.clock(), tz=UTC).isoformat(timespec="seconds"),
-            finals=finals,
-            n_trials_finished=len(outcome.records),
-            trade_offs=outcome.trade_offs,
-            prompt=prompt_of_base(
-                runner.data.base_model(best.candidate), self.start.task, self.data.files["train"].examples
-            ),
-        )
-
-    def _write(self, result: TuningResult) -> None:
-        from advisor.report import write_report
-        from advisor.report.model_card import write_model_card
-        from advisor.search.importance import keep_importance
-
-        records.write(result, self.folder / RESULT)
-        keep_importance(self.folder)
-        write_model_card(self.folder)
-        write_report(self.folder)
-
-    def _refuse_unfaithful(self, result: TuningResult) -> None:
-        check = result.reload_check
-        if not check.passed:
-            raise ReloadCheckError(
-                f"{self.folder / BEST_ADAPTER}: loaded by {result.loaders} it gives {check.metric} "
-                f"{check.reloaded:.4f}, but {check.expected:.4f} was measured; do not use it "
-                f"(see {self.folder / 'report.html'})"
-            )

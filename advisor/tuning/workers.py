@@ -21,6 +21,7 @@ from advisor.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from advisor.training.runner import DeviceRunner
+    from advisor.tuning.ray_cluster import RayCluster
 
 FOLDER_NAME = "workers"
 # Of the memory that is free; the rest is for what estimates miss, and for other programs.
@@ -40,15 +41,15 @@ def devices_of(request: TuningRequest, runner: "DeviceRunner", need_bytes: int |
     Raises:
         InputError: There are not as many devices.
     """
-    import torch
-
     asked, kind = request.workers, runner.device_type
+    if request.gpus_per_worker > 1:
+        return _devices_of_several(request, _n_gpus())
     if asked == 1 or kind == "mps":
         if asked not in (None, 1):
             raise InputError(f"--workers {asked}: this machine has one device; leave it out")
         return (request.device or kind,)
     if kind == "cuda":
-        there = torch.cuda.device_count()
+        there = _n_gpus()
         if asked is not None and asked > there:
             raise InputError(f"--workers {asked}: there is a worker for each GPU, and this machine has {there}")
         return tuple(f"cuda:{index}" for index in range(asked or there))
@@ -66,6 +67,7 @@ def workers_of(
     folder: Path,
     runner: "DeviceRunner",
     devices: tuple[str, ...],
+    cluster: "RayCluster | None" = None,
 ) -> Iterator["WorkerPool | DeviceRunner"]:
     """Yield what trains the trials: the runner of this process alone, or a pool of it and others.
 
@@ -76,18 +78,25 @@ def workers_of(
         folder: Run folder.
         runner: Of this process; how many slots it has, all have.
         devices: Of the workers, that of this process first.
+        cluster: Whose nodes train, None for this machine alone.
     """
     from advisor.workers.in_process import InProcessWorker
     from advisor.workers.process import ProcessWorker
 
+    if cluster is not None:
+        with cluster.pool(request, start, data, runner) as pool:
+            yield pool
+        return
     if len(devices) == 1:
         yield runner
         return
     on_cpu = devices[0] == "cpu"
     threads = max(1, (os.cpu_count() or 1) // len(devices)) if on_cpu else None
+    theirs = replace(request, workers=1, gpus_per_worker=1, storage=None, study=None)
     others = [
         ProcessWorker(
-            make_runner, replace(request, device=device), start, data, folder / FOLDER_NAME / str(number), runner.slots,
+            make_runner, replace(theirs, device=device), start, data,
+            folder / FOLDER_NAME / str(number), runner.slots,
             name=f"worker {number} ({device})",
             log=folder / FOLDER_NAME / f"{number}.log",
             environment={} if threads is None else {"OMP_NUM_THREADS": str(threads)},
@@ -103,6 +112,20 @@ def workers_of(
         pool.close()
 
 
+def request_here(request: TuningRequest, cluster: "RayCluster | None") -> TuningRequest:
+    """Return what the runner of this process is made by: on the device, or the GPUs, that are its own.
+
+    Raises:
+        InputError: There are not as many GPUs.
+    """
+    device = request.device
+    if cluster is not None:
+        device = cluster.own_device or device
+    elif request.gpus_per_worker > 1:
+        device = _devices_of_several(request, _n_gpus())[0]
+    return replace(request, device=device, workers=1, gpus_per_worker=1, ray=None)
+
+
 def make_runner(
     request: TuningRequest, start: StartingPoint, data: TuningData, folder: Path, slots: int
 ) -> TrialRunner:
@@ -113,6 +136,23 @@ def make_runner(
     runner, _ = ready_runner(request, start, data, folder, lambda event: None)
     runner.slots = slots
     return runner
+
+
+def _n_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _devices_of_several(request: TuningRequest, n_gpus: int) -> tuple[str, ...]:
+    """Return the devices of workers that have several GPUs each, as lists of names."""
+    each = request.gpus_per_worker
+    room = n_gpus // each
+    if (request.workers or 1) > room:
+        workers = f"{request.workers} workers" if (request.workers or 1) > 1 else "a worker"
+        raise InputError(f"--gpus-per-worker {each}: this machine has {n_gpus} GPUs, too few for {workers}")
+    firsts = range(0, (request.workers or room) * each, each)
+    return tuple(",".join(f"cuda:{index}" for index in range(first, first + each)) for first in firsts)
 
 
 def _room_on_cpu(need_bytes: int | None) -> int:

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from advisor.trial import TrialRunner
-from advisor.workers.worker import WorkerLostError
+from advisor.workers.worker import WorkerLostError, ready_at_once
 
 _END_S = 5.0
 _INTERRUPTED = 130
@@ -41,6 +41,10 @@ class InProcessWorker:
     def name(self) -> str:
         """See `Worker`."""
         return self._name
+
+    def ready(self) -> "Future[None]":
+        """See `Worker`."""
+        return ready_at_once()
 
     def submit(self, method: str, *arguments: object, **options: object) -> "Future[Any]":
         """See `Worker`."""

@@ -15,12 +15,10 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from advisor.errors import AdvisorError, DataError
 from advisor.trial import TrialRunner
-from advisor.workers.worker import WorkerLostError
+from advisor.workers.raised import raised
+from advisor.workers.worker import WorkerLostError, ready_at_once
 
-# What a runner raises on purpose; anything else is a bug or a lost device and comes back as an AdvisorError.
-_RAISED: Mapping[str, type[Exception]] = {"DataError": DataError, "RuntimeError": RuntimeError, "OSError": OSError}
 _END_S = 10.0
 
 
@@ -60,6 +58,10 @@ class ProcessWorker:
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    def ready(self) -> "Future[None]":
+        """See `Worker`; calls wait at the pipe until the runner is made."""
+        return ready_at_once()
 
     def submit(self, method: str, *arguments: object, **options: object) -> "Future[Any]":
         """See `Worker`."""
@@ -102,7 +104,7 @@ class ProcessWorker:
             raise WorkerLostError(f"{self._name}: its process ended ({self._ended()}); see {self._log}") from error
         if kind == "":
             return value
-        raise _RAISED.get(kind, AdvisorError)(value)
+        raise raised(kind, value)
 
     def _ended(self) -> str:
         try:

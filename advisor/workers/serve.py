@@ -14,7 +14,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
-from advisor.errors import AdvisorError, DataError
+from advisor.workers.raised import told
 
 _LOOK_EVERY_S = 1.0
 _log = logging.getLogger(__name__)
@@ -22,7 +22,12 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Serve one pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the study decides what becomes of it
+    from advisor.search.interruption import (
+        LEAVE,
+    )  # its package needs Optuna, which the process that starts does without
+
+    for number in LEAVE:  # of the terminal or the scheduler, to all processes: the study decides what becomes of it
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     pipe = Connection(int(sys.argv[1]))
@@ -40,15 +45,8 @@ def _answer(pipe: Connection, runner: object) -> None:
             answer = ("", getattr(runner, method)(*arguments, **options))
         except Exception as error:  # one call failed; what it means is for the study to say
             _log.exception("%s", method)
-            answer = (_kind_of(error), str(error) or type(error).__name__)
+            answer = told(error)
         pipe.send(answer)
-
-
-def _kind_of(error: Exception) -> str:
-    for kind in (DataError, RuntimeError, OSError):
-        if isinstance(error, kind):
-            return kind.__name__
-    return AdvisorError.__name__
 
 
 def _end_with(parent: int) -> None:

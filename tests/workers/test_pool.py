@@ -1,9 +1,11 @@
 """A pool of workers: what is reported, what is placed where, and what a lost worker costs."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from advisor.errors import AdvisorError, DataError
 from advisor.trial import TrialSpec
 from advisor.workers.pool import LOSSES, WorkerPool
-from advisor.workers.worker import WorkerLostError
+from advisor.workers.worker import MachineLostError, NotReadyError, UnfitError, WorkerLostError, ready_at_once
 from tests.search.fakes import METRIC, FakeClock, FakeRunner, candidate
 
 RUNGS = (10, 20, 40)
@@ -29,10 +31,14 @@ class FakeWorker:
     clock: FakeClock = field(default_factory=FakeClock)
     runner: FakeRunner = field(init=False)
     n_restarts: int = 0
+    coming: "Future[None] | None" = None  # for a worker that is not ready yet
     held_back: "list[tuple[Future[Any], str]]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.runner = FakeRunner(slots=self.slots, clock=self.clock)
+
+    def ready(self) -> "Future[None]":
+        return self.coming or ready_at_once()
 
     def submit(self, method: str, *arguments: Any, **options: Any) -> "Future[Any]":
         future: Future[Any] = Future()
@@ -253,3 +259,157 @@ def test_use_says_what_each_worker_did():
     first, second = pool.use()
     assert (first.name, first.n_trials, first.busy_s, first.idle_s, first.n_lost) == ("a", 1, 10.0, 5.0, 0)
     assert (second.name, second.n_trials, second.busy_s, second.idle_s) == ("b", 0, 0.0, 15.0)
+
+
+def test_a_trial_asked_about_waits_for_room_that_others_have_taken(tmp_path):
+    gone, stays = FakeWorker("gone", replaceable=False), FakeWorker("stays")
+    pool = WorkerPool([gone, stays])
+    pool.start(spec(0))
+    pool.start(spec(1))
+    assert sorted(report.number for report in pool.advance()) == [0, 1]
+    gone.dies = lambda method, arguments: True  # while the round is written
+    paths = [keep(pool, number, tmp_path) for number in (0, 1)]
+    assert all(path.is_dir() for path in paths)
+    reports = [report for _ in range(2) for report in pool.advance()]
+    # Both are kept at their first rung; one has the worker now, the other waits and loses nothing.
+    assert len({report.number for report in reports}) == 1
+    assert [report.rung for report in reports] == [1, 2]
+    pool.stop(reports[0].number)
+    other = 1 - reports[0].number
+    assert [(report.number, report.rung) for report in pool.advance()] == [(other, 1)]
+
+
+def test_a_trial_asked_about_waits_for_a_worker_that_trains(tmp_path):
+    gone, slow = FakeWorker("gone"), FakeWorker("slow", waits=True)
+    pool = WorkerPool([gone, slow])
+    pool.start(spec(0))
+    pool.start(spec(1))
+    assert [report.number for report in pool.advance()] == [0]
+    gone.replaceable, gone.dies = False, lambda method, arguments: True
+    Timer(0.2, slow.let_go).start()
+    slow.waits = False  # it is asked to train trial 0 up to its rung again, at once
+    keep(pool, 0, tmp_path)
+    # What the other had to report came while it was waited for; the search hears it now.
+    assert [(report.number, report.rung) for report in pool.advance()] == [(1, 0)]
+    assert list(slow.runner.live) == [0]
+
+
+def test_all_trials_of_a_worker_that_is_lost_while_a_round_is_written_are_kept(tmp_path):
+    worker = FakeWorker(slots=3)
+    pool = WorkerPool([worker], slots_each=3)
+    for number in range(3):
+        pool.start(spec(number))
+    pool.advance()
+    worker.dies = times(1, "checkpoint")
+    assert all(keep(pool, number, tmp_path).is_dir() for number in range(3))
+    assert sorted((report.number, report.rung) for report in pool.advance()) == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_a_trial_that_is_brought_back_to_its_rung_takes_no_other_beyond_its_own(tmp_path):
+    # The first two are at their end when the third of the other worker is asked about and has lost it.
+    gone, stays = FakeWorker("gone", slots=3, replaceable=False), FakeWorker("stays", slots=3)
+    pool = WorkerPool([gone, stays], slots_each=3)
+    for number in range(4):
+        pool.start(spec(number))
+    reports = []
+    while len(reports) < 4 * len(RUNGS):
+        reports += pool.advance()
+        if len(reports) % 4 == 0 and len(reports) < 4 * len(RUNGS):
+            for number in range(4):
+                keep(pool, number, tmp_path)
+    gone.dies = lambda method, arguments: True
+    assert all(keep(pool, number, tmp_path).is_dir() for number in range(4))
+    for number in range(4):
+        (tmp_path / f"adapter-{number}").mkdir()
+        pool.save(number, tmp_path / f"adapter-{number}")
+        assert json.loads((tmp_path / f"adapter-{number}" / "adapter_config.json").read_text())["rung"] == 2
+        pool.stop(number)
+
+
+def test_a_worker_that_is_not_ready_has_no_slots_and_holds_up_nobody():
+    late, early = FakeWorker("late", coming=Future()), FakeWorker("early")
+    pool = WorkerPool([late, early])
+    assert pool.slots == 1
+    pool.start(spec(0))
+    assert [report.number for report in pool.advance()] == [0]
+    assert 0 in early.runner.live
+    late.coming.set_result(None)
+    assert pool.slots == 2
+    pool.start(spec(1))
+    assert 1 in late.runner.live
+
+
+def test_a_worker_that_comes_while_others_train_gets_trials():
+    added = FakeWorker("added")
+
+    def grow(pool: WorkerPool) -> None:
+        if added not in pool.workers:
+            pool.add(added)
+
+    pool = WorkerPool([FakeWorker("first")], grow=grow)
+    pool.start(spec(0))
+    pool.advance()
+    assert pool.slots == 2
+    pool.start(spec(1))
+    assert 1 in added.runner.live
+    assert [one.n_trials for one in pool.use()] == [1, 1]
+
+
+def test_a_lost_machine_is_not_blamed_on_trial_or_worker():
+    worker = FakeWorker()
+    pool = WorkerPool([worker])
+    pool.start(spec(0))
+
+    def lost(method: str, *arguments: Any, **options: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(MachineLostError("its node is gone"))
+        return future
+
+    answering, left = worker.submit, [2 * LOSSES]
+
+    def submit(method: str, *arguments: Any, **options: Any) -> "Future[Any]":
+        if method == "advance" and left[0]:
+            left[0] -= 1
+            return lost(method)
+        return answering(method, *arguments, **options)
+
+    worker.submit = submit  # type: ignore[method-assign]
+    assert [(report.number, report.rung, report.failure) for report in pool.advance()] == [(0, 0, None)]
+    assert worker.n_restarts == 2 * LOSSES
+
+
+def test_a_worker_that_never_becomes_ready_is_given_up_and_its_trials_are_not():
+    class Never(FakeWorker):
+        def ready(self) -> "Future[None]":
+            future: Future[None] = Future()
+            future.set_exception(NotReadyError("no such model there"))
+            return future
+
+    never, other = Never("never"), FakeWorker("other")
+    pool = WorkerPool([never, other])
+    pool.start(spec(0))
+    assert [(report.number, report.failure) for report in pool.advance()] == [(0, None)]
+    for _ in range(LOSSES):
+        pool.advance() if len(other.runner.live) and other.runner.live[0].rung < 3 else None
+    assert pool.workers == (other,)
+    with pytest.raises(AdvisorError, match="no such model there; no worker is left"):
+        WorkerPool([Never("alone")]).wait_until_ready(others_s=0)
+
+
+def test_a_worker_of_another_version_is_not_tried_again():
+    class Unfit(FakeWorker):
+        def ready(self) -> "Future[None]":
+            future: Future[None] = Future()
+            future.set_exception(UnfitError("its node has torch 2.6, this process 2.13"))
+            return future
+
+    unfit = Unfit("unfit")
+    with pytest.raises(AdvisorError, match=r"torch 2\.6, this process 2\.13; no worker is left"):
+        WorkerPool([unfit]).wait_until_ready(others_s=0)
+    assert unfit.n_restarts == 0
+
+
+def test_patience_with_workers_that_wait_for_a_machine_ends():
+    pool = WorkerPool([FakeWorker(coming=Future())], patience_s=0.1)
+    with pytest.raises(AdvisorError, match="there is no room for one"):
+        pool.start(spec(0))

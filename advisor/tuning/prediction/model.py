@@ -14,7 +14,8 @@ from advisor.errors import AdvisorError, InputError
 from advisor.metrics.retrieval import ranks_from_scores
 from advisor.modeling.attachment import AttachedModel, load_adapter
 from advisor.modeling.base import load_base_model, request_for
-from advisor.modeling.devices import choose_device, is_out_of_memory
+from advisor.modeling.devices import is_out_of_memory
+from advisor.modeling.spreading import choose_devices, describe_devices
 from advisor.training.answers import Scores, label_set_of
 from advisor.training.evaluation import predict, prediction_batches
 from advisor.training.prompting import prompt_of_base
@@ -57,14 +58,15 @@ class _Model:
     """Classifies and generates."""
 
     def __init__(self, run: FinishedRun, device: str | None, batch_size: int) -> None:
-        place = choose_device(device)
+        places = choose_devices(device)
         try:
-            base = load_base_model(request_for(run.candidate, run.task, run.label_names, place), place)
+            base = load_base_model(request_for(run.candidate, run.task, run.label_names, places[0]), *places)
             self.attached: AttachedModel = load_adapter(base, run.candidate, run.adapter)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            raise AdvisorError(f"--device: {place} has no memory for {run.candidate.base_model}") from error
+            where = describe_devices(places)
+            raise AdvisorError(f"--device: {where} has no memory for {run.candidate.base_model}") from error
         self.run = run
         self.batch_size = batch_size
 
