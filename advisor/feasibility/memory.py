@@ -97,7 +97,7 @@ def estimate_memory(
     if method == "prefix-tuning":  # keys and values of the prefix are repeated for every example
         prefix = step.batch_size * whole_number(hyperparameters, "num_virtual_tokens", 0)
         activations += prefix * (shape.decoder_layers or shape.layers) * 4 * width * shape.kv_size
-    logits = _logits_bytes(head, shape, width, source, target)
+    logits = logits_bytes(head, shape, width, source, target)
     gradients, optimizer = 4 * trained, 8 * trained
     dequantized = max(linear.inputs * linear.outputs for linear, _ in shape.linears()) * width if quantization else 0
     slack = int(ALLOCATOR_SLACK * (activations + logits + gradients + optimizer))
@@ -131,7 +131,8 @@ def _weights_bytes(model: BaseModel, width: int, quantization: Quantization | No
     return int((model.params - outside) * QUANTIZED_BITS[quantization] / 8) + outside * 4
 
 
-def _logits_bytes(head: Head, shape: Shape, width: int, source: int, target: int) -> int:
+def logits_bytes(head: Head, shape: Shape, width: int, source: int, target: int) -> int:
+    """Return what a language model head gives and its loss takes, `width` bytes a number, for so many tokens."""
     if head == "sequence-classification":
         return 0
     tokens = target if head == "seq2seq-lm" else source

@@ -21,6 +21,7 @@ from advisor.modeling.base import BaseModel, leave_out_pooler, model_class
 from advisor.modeling.devices import is_out_of_memory, release_memory
 from advisor.modeling.quiet import quiet_libraries
 from advisor.modeling.snapshot import Snapshot
+from advisor.modeling.spreading import ACROSS_LAYERS
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -136,6 +137,7 @@ def attach_adapter(base: BaseModel, candidate: Candidate, *, seed: int) -> Attac
     """
     config = build_config(candidate, base)
     _check_checkpointing(base, candidate)
+    _check_spread(base, candidate)
     snapshot = Snapshot(base.model, values=_changed_tensors(base, everything=changes_base(candidate)))
     try:
         with torch.random.fork_rng(devices=_cuda_devices(base)), quiet_libraries():
@@ -212,6 +214,12 @@ def _check_checkpointing(base: BaseModel, candidate: Candidate) -> None:
         raise UnsupportedCandidateError(f"{name} has no gradient checkpointing; leave it off")
 
 
+def _check_spread(base: BaseModel, candidate: Candidate) -> None:
+    if base.more_devices and candidate.method in ACROSS_LAYERS:
+        why = ACROSS_LAYERS[candidate.method]
+        raise UnsupportedCandidateError(f"{why}, which does not work over several GPUs; use another method")
+
+
 def _enable_checkpointing(base: BaseModel) -> None:
     """Let the layers be computed anew in the backward pass; the snapshot of the base model takes it back.
 
@@ -265,4 +273,4 @@ def _initialise_head(base: BaseModel) -> None:
 
 
 def _cuda_devices(base: BaseModel) -> list[torch.device]:
-    return [base.device] if base.device.type == "cuda" else []
+    return [device for device in base.devices if device.type == "cuda"]

@@ -6,7 +6,7 @@ Weights come from safetensors files only and no code from a model folder is run.
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from advisor.errors import AdvisorError, DataError, InputError
 from advisor.modeling.devices import DTYPES, is_out_of_memory, precision_on
 from advisor.modeling.load_failures import why_not_loaded
 from advisor.modeling.quiet import quiet_libraries
+from advisor.modeling.spreading import DeviceMap, device_map, settle
 from advisor.spec import Architecture, Precision, Quantization
 
 # "embedding" is no head at all: texts become vectors, which code search compares.
@@ -57,6 +58,8 @@ class BaseRequest:
         weights: Precision that the weights are kept in.
         quantization: Storage of the weights, None when not quantized.
         is_multi_label: Whether an example has a set of classes, each decided for itself, instead of one.
+        layers_per_device: How the layers are spread over several devices, empty to balance the weights. What is loaded
+            may be shared whatever it is.
     """
 
     base_model: str
@@ -66,6 +69,7 @@ class BaseRequest:
     weights: Precision
     quantization: Quantization | None
     is_multi_label: bool = False
+    layers_per_device: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,8 +81,9 @@ class BaseModel:
         source: Where it was loaded from: hub id or absolute folder; adapters name it as their base.
         model: The model with its head, frozen or not as `attachment` needs it.
         tokenizer: Its tokenizer, with a pad token.
-        device: Where it is.
+        device: Where it is, and its inputs go.
         max_positions: Most tokens that the position embeddings allow, None when there is no such limit.
+        more_devices: Where further layers are, of a model that is spread over several.
     """
 
     request: BaseRequest
@@ -87,6 +92,25 @@ class BaseModel:
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     max_positions: int | None
+    more_devices: tuple[torch.device, ...] = ()
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """All devices, in the order of the forward pass."""
+        return (self.device, *self.more_devices)
+
+    @property
+    def places(self) -> DeviceMap:
+        """Where its modules are, of a model that is spread over several devices; else empty."""
+        return dict(vars(self.model)["hf_device_map"]) if self.more_devices else {}
+
+    def device_for(self, name: str) -> torch.device:
+        """Return where an input goes: the labels of a classifier to its head, all else to the first device.
+
+        transformers moves the labels of language models itself, after PEFT has put some before them.
+        """
+        is_at_head = name == "labels" and self.request.head == "sequence-classification"
+        return self.devices[-1] if is_at_head else self.device
 
     @property
     def head_modules(self) -> dict[str, torch.nn.Module]:
@@ -127,20 +151,28 @@ def request_for(candidate: Candidate, task: Task, label_names: tuple[str, ...], 
     )
 
 
-def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
+def load_base_model(request: BaseRequest, device: torch.device, *more_devices: torch.device) -> BaseModel:
     """Load a base model with its head and tokenizer.
 
     The head of a classifier has random weights; `attachment` sets them from a seed.
 
+    Args:
+        request: What to load.
+        device: Where to.
+        more_devices: Of one worker, for a model that is spread over them (`modeling.spreading`).
+
     Raises:
         DataError: The folder or hub model is missing, broken, or not what the request says.
-        InputError: Quantization is not possible here.
+        InputError: Quantization is not possible here, or there are more devices than layers.
     """
     source = _source(request.base_model)
     _check_quantization(request, device)
     with quiet_libraries(), _one_line_errors(request.base_model):
         config = _config(source, request)
-        quantization = _quantization_config(request, config, device)
+        options = _quantization_config(request, config, device)
+        places = _places(request, config, (device, *more_devices))
+        if places:
+            options["device_map"] = places
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         # The head's random weights must not depend on, nor move, the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
@@ -153,11 +185,13 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
                 trust_remote_code=False,
                 ignore_mismatched_sizes=request.head == "sequence-classification",
                 output_loading_info=True,
-                **quantization,
+                **options,
             )
     if request.head == "embedding":
         leave_out_pooler(model)
-    if not quantization:
+    if places:
+        settle(model, places)
+    elif request.quantization is None:
         model.to(device)
     base = BaseModel(
         request=request,
@@ -166,6 +200,7 @@ def load_base_model(request: BaseRequest, device: torch.device) -> BaseModel:
         tokenizer=tokenizer,
         device=device,
         max_positions=_max_positions(model),
+        more_devices=more_devices,
     )
     _check_complete(base, info)
     _check_tokenizer(base)
@@ -224,6 +259,15 @@ def _check_quantization(request: BaseRequest, device: torch.device) -> None:
         )
     if device.type != "cuda":
         raise InputError(f"quantization {request.quantization} needs a CUDA device; this run uses {device}")
+
+
+def _places(request: BaseRequest, config: PreTrainedConfig, devices: tuple[torch.device, ...]) -> DeviceMap:
+    """Return where the modules of a model go that is spread over devices; empty for one that is not."""
+    if len(devices) == 1:
+        return {}
+    with torch.device("meta"):  # the names and sizes, without weights
+        model = model_class(request).from_config(config, trust_remote_code=False)
+    return device_map(model, devices, request.layers_per_device)
 
 
 def _quantization_config(request: BaseRequest, config: PreTrainedConfig, device: torch.device) -> dict[str, Any]:

@@ -76,10 +76,11 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def reset_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device, *more_devices: torch.device) -> None:
     """Start a new measurement of peak memory."""
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        for one in (device, *more_devices):
+            torch.cuda.reset_peak_memory_stats(one)
     elif sys.platform == "linux":
         try:
             _CLEAR_REFS.write_text("5")  # 5 resets the peak resident set size, see proc_pid_clear_refs(5)
@@ -87,14 +88,16 @@ def reset_peak_memory(device: torch.device) -> None:
             return
 
 
-def peak_memory_bytes(device: torch.device) -> int | None:
+def peak_memory_bytes(device: torch.device, *more_devices: torch.device) -> int | None:
     """Return the peak since the last reset: what PyTorch allocated on CUDA, the resident set of this process on a CPU.
+
+    Of several GPUs it is the sum of their peaks.
 
     The resident set holds everything of the process: libraries, base model, data. Where the kernel does not
     let the peak be reset it is that of the whole run. None where neither is known (MPS, CPU outside Linux).
     """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return sum(map(torch.cuda.max_memory_allocated, (device, *more_devices)))
     if device.type == "cpu" and _STATUS.exists():
         found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), flags=re.MULTILINE)
         return int(found.group(1)) * 1024 if found else None

@@ -203,4 +203,5 @@ def _closest(pairs: list[Pair], question: Question) -> str:
         f"nothing fits in {question.device.usable_gib:.2g} GiB of usable memory for {question.task.slug}; "
         f"the closest is {least.model.hf_id} with {least.method.slug}{way}, "
         f"about {found.estimate.peak_memory_gib:.1f} GiB with one example at once"
+        f"{question.gpus_for(least, found)}"
     )

@@ -10,6 +10,7 @@ from advisor.catalog.methods import METHODS, Method, restrictions
 from advisor.catalog.tasks import Task
 from advisor.evidence.digest import Digest
 from advisor.feasibility.fit import COMFORTABLE_MICRO_BATCH, Device, Fit, fit
+from advisor.feasibility.several_gpus import spread_that_fits, told
 from advisor.recommendation.ranking import Pair, Scored, cost_of, leader
 from advisor.recommendation.reasons import too_large
 from advisor.recommendation.records import RejectedCandidate
@@ -44,6 +45,10 @@ class Question:
         few = COMFORTABLE_MICRO_BATCH if self.spec.prefer == "memory" else None
         return fit(proposal, self.task, self.device, self.quantization, most_at_once=few)
 
+    def gpus_for(self, proposal: Proposal, found: Fit) -> str:
+        """Say how many of the GPUs a proposal needs that does not fit on one; empty where no number would do."""
+        return told(spread_that_fits(proposal, self.task, found, self.device), self.device)
+
     def proposal(self, model_and_method: Pair) -> Proposal:
         """Return the proposal of a pair, with what PEFT demands of the method on this type of model."""
         return self.proposal_with(model_and_method.model, model_and_method.method)
@@ -70,7 +75,7 @@ def split(pairs: list[Pair], question: Question) -> tuple[list[Scored], list[Rej
             feasible += _small(pairs[at:], feasible, question)
             feasible += _tried(pairs[at:], feasible, question)
             break
-        one = _fitted(pair, question)
+        one = _fitted(pair, question, tells_gpus=pair.model.hf_id not in rejected)
         if isinstance(one, Scored):
             feasible.append(one)
         else:  # one line per base model: its best method says enough
@@ -100,13 +105,14 @@ def training_time_s(proposal: Proposal, found: Fit, spec: CodeTask) -> float | N
     return None if epoch is None else epoch * float(proposal.hyperparameters["num_epochs"])
 
 
-def _fitted(pair: Pair, question: Question) -> Scored | RejectedCandidate:
+def _fitted(pair: Pair, question: Question, *, tells_gpus: bool = False) -> Scored | RejectedCandidate:
     proposal = question.proposal(pair)
     found = question.fitted(proposal)
     if found is None:
         return _without_estimate(proposal)
     if not found.fits:
-        return _rejection(proposal, found, too_large(found, question.device))
+        several = question.gpus_for(proposal, found) if tells_gpus else ""
+        return _rejection(proposal, found, too_large(found, question.device) + several)
     in_time = _in_time(proposal, found, question.spec)
     if in_time is None:
         return _rejection(proposal, found, too_slow(found, question.spec))

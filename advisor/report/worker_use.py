@@ -24,7 +24,8 @@ def workers_note(workers: tuple[WorkerUse, ...]) -> str:
 
 def _said(one: WorkerUse) -> str:
     in_all_s = one.busy_s + one.idle_s
-    said = f"{one.name} began {plural(one.n_trials, 'training')} and was busy {share(one.busy_s, in_all_s)} of it"
+    busy = share(one.busy_s, in_all_s)
+    said = f"{one.name} began {plural(one.n_trials, 'training')} and was busy {busy} of its {duration(in_all_s)}"
     if one.n_lost:
         said += f" (it was lost {plural(one.n_lost, 'time')} and replaced)"
     return said

@@ -122,7 +122,7 @@ def mean_over_tokens(states: torch.Tensor, attention_mask: torch.Tensor) -> torc
         states: Shape (rows, positions, features); a soft prompt may stand before the text.
         attention_mask: Shape (rows, tokens), 0 for padding.
     """
-    mask = attention_mask.unsqueeze(-1)
+    mask = attention_mask.unsqueeze(-1).to(states.device)
     own = states[:, -mask.shape[1] :].float()
     # Where it is masked a half-precision state may be anything, NaN included.
     return own.masked_fill(mask == 0, 0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

@@ -37,11 +37,11 @@ class Arrival:
 class Groups:
     """Advances live trials: those that share forward and backward passes are a group, every other is one of its own."""
 
-    def __init__(self, data: Resident, scorer: Scorer, device: torch.device) -> None:
-        """Take base models, what evaluates at rungs, and the device whose memory is watched."""
+    def __init__(self, data: Resident, scorer: Scorer, devices: Sequence[torch.device]) -> None:
+        """Take base models, what evaluates at rungs, and the devices whose memory is watched."""
         self._data = data
         self._scorer = scorer
-        self._device = device
+        self._devices = tuple(devices)
         self._pack: Pack | None = None
         self._unpackable: set[object] = set()
 
@@ -58,7 +58,7 @@ class Groups:
         turn = 1 + max(live.turn for live in begun)
         for live in group:
             live.turn = turn
-        reset_peak_memory(self._device)
+        reset_peak_memory(*self._devices)
         began_s = time.perf_counter()
         try:
             arrived = self._until_rung(group)
@@ -68,7 +68,7 @@ class Groups:
             self._pack = None
             group = group[:1]
             arrived = self._until_rung(group)
-        duration_s, peak = time.perf_counter() - began_s, peak_memory_bytes(self._device)
+        duration_s, peak = time.perf_counter() - began_s, peak_memory_bytes(*self._devices)
         for live in group:
             live.note(duration_s, peak, len(group))
         return arrived
@@ -135,7 +135,7 @@ class Groups:
             if not is_out_of_memory(error):
                 raise
         _log.info("memory does not hold one example of %d trials at once; they are evaluated one by one", len(alive))
-        release_memory(self._device)
+        release_memory(self._devices[0])
         return {}
 
     def _evaluated(self, live: LiveTrial, predicted: Predicted | None) -> Arrival:

@@ -179,13 +179,13 @@ def _fastest_s(
     attached: AttachedModel, batch: Batch, predict: Callable[[Batch], object], clock: Callable[[], float]
 ) -> float:
     """Return the seconds of the fastest pass over a batch, from the host's memory to the answer."""
-    device = attached.base.device
+    devices = attached.base.devices
     passes_s = []
     for _ in range(WARM_UP_PASSES + TIMED_PASSES):
-        _synchronize(device)
+        _synchronize(devices)
         began_s = clock()
-        predict(_on(device, batch))
-        _synchronize(device)
+        predict(_on(devices[0], batch))
+        _synchronize(devices)
         passes_s.append(clock() - began_s)
     return min(passes_s[WARM_UP_PASSES:])
 
@@ -194,31 +194,34 @@ def _on(device: torch.device, batch: Batch) -> Batch:
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+def _synchronize(devices: Sequence[torch.device]) -> None:
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        elif device.type == "mps":
+            torch.mps.synchronize()
 
 
 def _memory(
     attached: AttachedModel, batches: Sequence[Batch], predict: Callable[[Batch], object]
 ) -> tuple[int, Literal["measured", "estimated"]]:
     """Return the bytes that the model holds and predictions add at most, and how the latter are known."""
-    device = attached.base.device
+    devices = attached.base.devices
+    device = devices[0]
     held_bytes = sum({storage.data_ptr(): storage.nbytes() for storage in storages_of(attached.model)}.values())
     if device.type != "cuda":
         with LiveBytes() as live:
             predict(_on(device, batches[0]))  # the longest rows
         return held_bytes + live.peak_bytes, "estimated"
     # Adapters and optimizer states of other live trials are on the device too: only the difference is this model's.
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before_bytes = torch.cuda.memory_allocated(device)
+    _synchronize(devices)
+    for one in devices:
+        torch.cuda.reset_peak_memory_stats(one)
+    before_bytes = sum(map(torch.cuda.memory_allocated, devices))
     for batch in batches:
         predict(_on(device, batch))
-    torch.cuda.synchronize(device)
-    return held_bytes + torch.cuda.max_memory_allocated(device) - before_bytes, "measured"
+    _synchronize(devices)
+    return held_bytes + sum(map(torch.cuda.max_memory_allocated, devices)) - before_bytes, "measured"
 
 
 def storages_of(model: torch.nn.Module) -> Iterator[torch.UntypedStorage]:

@@ -86,7 +86,7 @@ class Training:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._precision == "fp16")
         self._batches = training_batches([len(row.input_ids) for row in rows], candidate.batch_size, data_seed)
         self._batches_drawn = 0
-        self._random = RandomState(self._device, seed)
+        self._random = RandomState(attached.base.devices, seed)
         self._random_before = self._random.read()
         self._rows_of_step: list[TokenRow] = []
         self._waiting: list[list[TokenRow]] = []
@@ -293,7 +293,7 @@ class Training:
             with self.autocast():
                 loss = self._mean_loss(part.rows)
             self.scaled(loss, part.share).backward()
-            total += loss.detach() * part.share
+            total += loss.detach().to(self._device) * part.share
         self.take_loss(float(total))
 
     def _mean_loss(self, rows: Sequence[TokenRow]) -> torch.Tensor:
@@ -310,7 +310,7 @@ class Training:
             rows, base.tokenizer, base.request.head,
             side=self._attached.padding_side, is_multi_label=base.request.is_multi_label,
         )  # fmt: skip
-        return {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
+        return {name: tensor.to(base.device_for(name), non_blocking=True) for name, tensor in batch.items()}
 
     def _start_step(self) -> None:
         self._rows_of_step = [self._rows[number] for number in next(self._batches)]

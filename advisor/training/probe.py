@@ -45,29 +45,34 @@ class DeviceMemory(Protocol):
 
 
 class CudaMemory:
-    """Memory of a CUDA device."""
+    """Memory of a CUDA device, or of several that hold one model: then the sum of them."""
 
-    def __init__(self, device: torch.device) -> None:
-        """Look at `device`."""
-        self._device = device
+    def __init__(self, *devices: torch.device) -> None:
+        """Look at `devices`."""
+        self._devices = devices
 
     def reset(self) -> None:
         """See `DeviceMemory`."""
-        release_memory(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
+        release_memory(self._devices[0])
+        for device in self._devices:
+            torch.cuda.reset_peak_memory_stats(device)
 
     def synchronize(self) -> None:
         """See `DeviceMemory`."""
-        torch.cuda.synchronize(self._device)
+        for device in self._devices:
+            torch.cuda.synchronize(device)
 
     def peak_bytes(self) -> int:
         """See `DeviceMemory`."""
-        return torch.cuda.max_memory_reserved(self._device)
+        return sum(map(torch.cuda.max_memory_reserved, self._devices))
 
     def available_bytes(self) -> int:
-        """See `DeviceMemory`."""
-        free_bytes, _ = torch.cuda.mem_get_info(self._device)
-        return free_bytes + torch.cuda.memory_reserved(self._device)
+        """See `DeviceMemory`; of several devices as much as they hold when the first is full, shared as at the peak."""
+        available = [torch.cuda.mem_get_info(one)[0] + torch.cuda.memory_reserved(one) for one in self._devices]
+        if len(available) == 1:
+            return available[0]
+        peaks = list(map(torch.cuda.max_memory_reserved, self._devices))
+        return int(sum(peaks) * min(has / max(1, peak) for has, peak in zip(available, peaks, strict=True)))
 
 
 class MpsMemory:
@@ -91,10 +96,10 @@ class MpsMemory:
         return torch.mps.recommended_max_memory()
 
 
-def device_memory(device: torch.device) -> DeviceMemory | None:
-    """Return what reports the memory of a device, None for a CPU: there is no peak of its own for one step."""
+def device_memory(device: torch.device, *more_devices: torch.device) -> DeviceMemory | None:
+    """Return what reports the memory of devices, None for a CPU: there is no peak of its own for one step."""
     if device.type == "cuda":
-        return CudaMemory(device)
+        return CudaMemory(device, *more_devices)
     return MpsMemory() if device.type == "mps" else None
 
 

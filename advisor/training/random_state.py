@@ -1,6 +1,6 @@
 """Random numbers of one training: a state of PyTorch's generators that is put in place while the training draws."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -9,14 +9,14 @@ import torch
 class RandomState:
     """Random numbers of one training, kept apart from everything else that draws some."""
 
-    def __init__(self, device: torch.device, seed: int) -> None:
+    def __init__(self, devices: Sequence[torch.device], seed: int) -> None:
         """Begin as `torch.manual_seed(seed)` would, without a trace elsewhere.
 
         Args:
-            device: Where the training runs; the host's generator belongs to the state too.
+            devices: Where the training runs; the host's generator belongs to the state too.
             seed: Any integer.
         """
-        self._device = device
+        self._devices = tuple(devices)
         self._is_own = False
         with self._kept():
             torch.manual_seed(seed)
@@ -39,7 +39,7 @@ class RandomState:
             self._state, self._is_own = self._get(), False
 
     def read(self) -> list[torch.Tensor]:
-        """Return the state: of the host's generator, and of the device's if it has one."""
+        """Return the state: of the host's generator, and of those of the devices that have one."""
         return self._get() if self._is_own else list(self._state)
 
     def write(self, state: list[torch.Tensor]) -> None:
@@ -59,15 +59,17 @@ class RandomState:
 
     def _get(self) -> list[torch.Tensor]:
         states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        elif self._device.type == "mps":
-            states.append(torch.mps.get_rng_state())
+        for device in self._devices:
+            if device.type == "cuda":
+                states.append(torch.cuda.get_rng_state(device))
+            elif device.type == "mps":
+                states.append(torch.mps.get_rng_state())
         return states
 
     def _set(self, states: list[torch.Tensor]) -> None:
         torch.set_rng_state(states[0])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], self._device)
-        elif self._device.type == "mps":
-            torch.mps.set_rng_state(states[1])
+        for device, state in zip(self._devices, states[1:], strict=False):  # the host's generator has no second state
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(state, device)
+            elif device.type == "mps":
+                torch.mps.set_rng_state(state)

@@ -130,6 +130,8 @@ def _write_job(
         "label_logit": LABEL_LOGIT,
         "threshold": threshold,
         "device": str(base.device),
+        # Of a model that is spread over several devices, accelerate's own hooks run it there.
+        "device_map": {name: str(place) for name, place in base.places.items()},
         "weights": base.request.weights,
         "precision": precision_on(base.device, candidate.precision),
         "quantization": quantization.to_dict() if quantization is not None else None,

@@ -43,7 +43,8 @@ def load(job: dict[str, Any]) -> tuple[Any, Any]:
     options: dict[str, Any] = {"dtype": DTYPES[job["weights"]], "use_safetensors": True}
     if job["quantization"]:
         options["quantization_config"] = BitsAndBytesConfig.from_dict(job["quantization"])
-        options["device_map"] = {"": job["device"]}
+    if job["quantization"] or job["device_map"]:
+        options["device_map"] = job["device_map"] or {"": job["device"]}
     if job["n_labels"]:
         options["num_labels"] = job["n_labels"]
     auto_class = AutoModelForTextEncoding if job["is_encoder_of_two"] else AUTO_CLASSES[job["head"]]
@@ -55,7 +56,7 @@ def load(job: dict[str, Any]) -> tuple[Any, Any]:
         base = auto_class.from_pretrained(base_name, **options)
         base.config.pad_token_id = tokenizer.pad_token_id
         model = PeftModel.from_pretrained(base, job["adapter"])
-    if not job["quantization"]:
+    if not options.get("device_map"):
         model.to(job["device"])
     return model.eval(), tokenizer
 

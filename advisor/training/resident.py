@@ -3,6 +3,7 @@
 import gc
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -11,6 +12,7 @@ from advisor.catalog.tasks import Task
 from advisor.data.dataset import Code
 from advisor.data.examples import Example, ExampleFile
 from advisor.errors import DataError
+from advisor.feasibility.several_gpus import layers_per_gpu
 from advisor.modeling.attachment import AttachedModel, changes_base
 from advisor.modeling.base import BaseModel, BaseRequest, load_base_model, request_for
 from advisor.modeling.devices import release_memory
@@ -37,6 +39,7 @@ class Resident:
         max_valid_examples: int | None = None,
         cache: TokenCache | None = None,
         most_bases: int | None = None,
+        more_devices: Sequence[torch.device] = (),
         codebase: Sequence[Code] = (),
         judge: ProgramJudge | None = None,
     ) -> None:
@@ -50,6 +53,7 @@ class Resident:
             max_valid_examples: Most of them.
             cache: Keeps token ids between runs.
             most_bases: Base models in memory at once; None for one on an accelerator and two on the host.
+            more_devices: Over which base models are spread, besides `device`.
             codebase: What a code search searches, see `searches.search_of`.
             judge: Runs answers that are programs; None where none is to be run.
 
@@ -59,6 +63,7 @@ class Resident:
         self._task = task
         self.judge = judge
         self._device = device
+        self._more_devices = tuple(more_devices)
         self._examples = {split: tuple(examples) for split, examples in splits.items()}
         self._searches: dict[Split, Search] = {}
         if task.form == "retrieval":
@@ -107,7 +112,7 @@ class Resident:
                 self._bases.pop(next(iter(self._bases)))  # the one unused for longest
             # A module may refer to itself (accelerate makes it so), and is then there until it is collected.
             release_memory(self._device)
-            base = load_base_model(request, self._device)
+            base = load_base_model(self._spread(request, candidate), self._device, *self._more_devices)
             # Libraries and base model are there to stay. Every collection after a trial would look at all of their
             # objects, which takes longer than some trials.
             gc.collect()
@@ -187,6 +192,13 @@ class Resident:
             median_tokens=tokenized.median_tokens,
             truncated=tokenized.truncated,
         )
+
+    def _spread(self, request: BaseRequest, candidate: Candidate) -> BaseRequest:
+        """Say how the layers go to several devices: as the step of the candidate that is first to need them asks."""
+        if not self._more_devices:
+            return request
+        layers = layers_per_gpu(candidate, self._task, 1 + len(self._more_devices))
+        return replace(request, layers_per_device=layers)
 
     def _take_searches(self, codebase: Sequence[Code]) -> None:
         for split, examples in self._examples.items():

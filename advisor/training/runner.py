@@ -1,4 +1,4 @@
-"""Trials on one device: the `TrialRunner` that search uses.
+"""Trials on one device, or on several that hold one base model: the `TrialRunner` that search uses.
 
 The base model is loaded once. Each trial's adapter stands on a copy of its structure that shares the weights, so
 several can be live; those that can are trained in the same forward and backward passes (`training.packing`).
@@ -14,7 +14,8 @@ from advisor.catalog.tasks import Task
 from advisor.data.dataset import Code
 from advisor.data.examples import Example
 from advisor.modeling.attachment import AttachedModel, attach_adapter, changes_base, load_adapter, untuned
-from advisor.modeling.devices import choose_device, describe_device, release_memory
+from advisor.modeling.devices import release_memory
+from advisor.modeling.spreading import choose_devices, describe_devices
 from advisor.training.checkpoint import read_checkpoint, write_checkpoint
 from advisor.training.groups import Arrival, Groups
 from advisor.training.inference import measure_inference
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class DeviceRunner:
-    """Implements `advisor.trial.TrialRunner` on one device."""
+    """Implements `advisor.trial.TrialRunner` on one device, or on several over which the base model is spread."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class DeviceRunner:
             task: What is trained for.
             splits: Examples of "train" and "valid", and "test" where it will be asked for.
             seed: Of the study: the order of the training data, and which validation examples are taken.
-            device: "cpu", "cuda", "cuda:1", "mps", or None for the best there is.
+            device: "cpu", "cuda", "cuda:1", "mps", a list such as "cuda:0,cuda:1", or None for the best there is.
             max_eval_examples: Most validation examples that are used, drawn once and the same for all trials;
                 None for all. The test split is always used whole.
             slots: How many trials may be live at once; more than one are packed.
@@ -66,14 +67,15 @@ class DeviceRunner:
             InputError: No such device.
         """
         self._seed = seed
-        self._device = choose_device(device)
+        self._devices = choose_devices(device)
+        self._device, *more_devices = self._devices
         self._data = Resident(
-            task, splits, self._device,
+            task, splits, self._device, more_devices=more_devices,
             seed=seed, max_valid_examples=max_eval_examples, cache=cache, codebase=codebase, judge=judge,
         )  # fmt: skip
         self._scorer = Scorer(task, self._data)
-        self._groups = Groups(self._data, self._scorer, self._device)
-        self._memory = device_memory(self._device)
+        self._groups = Groups(self._data, self._scorer, self._devices)
+        self._memory = device_memory(*self._devices)
         self._slots = slots
         # What else a computer does beside must not decide; a GPU is waited for, and the processor does not work then.
         self._clock = time.process_time if self._device.type == "cpu" else time.perf_counter
@@ -92,8 +94,8 @@ class DeviceRunner:
 
     @property
     def device(self) -> str:
-        """The device for people, such as "cuda (NVIDIA L4)"."""
-        return describe_device(self._device)
+        """The device for people, such as "cuda (NVIDIA L4)" or "cuda:0, cuda:1 (2 x NVIDIA L4)"."""
+        return describe_devices(self._devices)
 
     @property
     def device_type(self) -> str:

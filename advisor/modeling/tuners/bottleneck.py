@@ -126,10 +126,12 @@ class BottleneckLayer(WrappingLayer):
     def _change(self, name: str, hidden: torch.Tensor) -> torch.Tensor:
         """Return A(x) of an adapter; x has shape (..., d)."""
         down, up = self.bottleneck_down[name], self.bottleneck_up[name]
-        cast = self._cast_input_dtype(hidden, next(down.parameters()).dtype)
+        # What a whole layer gives may be on the device of the next one already (`modeling.spreading`).
+        weight = next(down.parameters())
+        cast = self._cast_input_dtype(hidden.to(weight.device), weight.dtype)
         out = up(self.non_linearities[name](down(cast))) * self.bottleneck_scaling[name]
         changed: torch.Tensor = self.bottleneck_dropout[name](out)
-        return changed.to(hidden.dtype)
+        return changed.to(hidden)
 
     def _fused(self, name: str, hidden: torch.Tensor) -> torch.Tensor:
         """Return what fused adapters make of x together."""

@@ -52,7 +52,7 @@ class PHMLinear(nn.Module):
         n, rows, _ = self.left.shape
         columns = self.right.shape[2]
         factors = torch.bmm(self.left, self.right)
-        return torch.einsum("kac,kpq->apcq", self.rule, factors).reshape(n * rows, n * columns)
+        return torch.einsum("kac,kpq->apcq", self.rule.to(factors.device), factors).reshape(n * rows, n * columns)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x W + b, shape (..., outputs) for (..., inputs)."""

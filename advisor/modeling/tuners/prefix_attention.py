@@ -158,7 +158,7 @@ def _spread(prefix: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return (P, heads · size), or as much for each row, as (batch, heads, P, size)."""
     batch, heads, _, size = like.shape
     rows = prefix if prefix.ndim == 3 else prefix[None]
-    return rows.to(like.dtype).unflatten(-1, (heads, size)).transpose(1, 2).expand(batch, -1, -1, -1)
+    return rows.to(like).unflatten(-1, (heads, size)).transpose(1, 2).expand(batch, -1, -1, -1)
 
 
 def _inner(module: Any) -> Callable[..., Any]:

@@ -148,7 +148,7 @@ class Pack:
         randomness = SlotRandomness(self._trunk.layout, {number: self._trainings[number].random for number in numbers})
         self._trunk.load()
         self._trunk.draws_from(randomness)
-        with torch.random.fork_rng(devices=_cuda(self._base.device)):
+        with torch.random.fork_rng(devices=[one for one in self._base.devices if one.type == "cuda"]):
             with first.autocast(), randomness:
                 self._trunk.model(**batch, **first.attached.forward_options)
             losses = randomness.losses
@@ -205,7 +205,7 @@ class Pack:
             {number: len(part.rows) for number, part in parts.items()},
             {number: self._lengths(part.rows, batch) for number, part in parts.items()},
         )
-        return {name: tensor.to(base.device, non_blocking=True) for name, tensor in batch.items()}
+        return {name: tensor.to(base.device_for(name), non_blocking=True) for name, tensor in batch.items()}
 
     def _lengths(self, rows: Sequence[TokenRow], batch: Batch) -> dict[int, int]:
         """Return the lengths of these rows alone by the lengths that they are padded to here."""
@@ -226,7 +226,3 @@ def prefix_tokens(attached: AttachedModel) -> int:
     model = attached.model
     config = model.active_peft_config if isinstance(model, PeftModel) else None
     return config.num_prefix_tokens if isinstance(config, MamConfig) else 0
-
-
-def _cuda(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
