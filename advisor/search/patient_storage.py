@@ -12,6 +12,7 @@ Reservations are made under a lock of the server (`exclusive`): no two processes
 lock ends with its connection, and the server ends a connection that holds it and is silent (`_LOCK_S`).
 """
 
+import json
 import logging
 import time
 import warnings
@@ -174,6 +175,27 @@ class PatientStorage(RDBStorage):
         statement = text("SELECT count(*) FROM trials WHERE study_id = :study AND state <> 'FAIL'")
         return int(self.patiently(lambda: self._scalar(statement, study=study_id)) or 0)
 
+    def waiting_trial(self, study_id: int) -> int | None:
+        """Return the trial that waits in Optuna's queue for the longest, by Optuna's id of it; None for none."""
+        found = self.patiently(lambda: self._scalar(_WAITING, study=study_id))
+        return None if found is None else int(found)
+
+    def has_stale(self, study_id: int) -> bool:
+        """Is there a live trial without a sign of life for the grace period?"""
+        return bool(self.patiently(lambda: self._scalar(_STALE, study=study_id, grace=self.grace_period)))
+
+    def set_attribute_of_live(self, trial_id: int, key: str, value: Any) -> bool:
+        """Set a user attribute of a trial that is live; of one that another process has declared failed it is not set.
+
+        Unlike Optuna's own check this one and the write are one: whoever declares the trial failed afterwards sees the
+        attribute.
+
+        Returns:
+            Whether the trial is live.
+        """
+        values = {"trial": trial_id, "key": key, "value": json.dumps(value)}
+        return self.patiently(lambda: self._returned(_SET_OF_LIVE, **values)) is not None
+
     def give_first_heartbeats(self, study_id: int) -> None:
         """Let the grace period begin for live trials without any sign of life.
 
@@ -243,6 +265,10 @@ class PatientStorage(RDBStorage):
         with self.engine.connect() as connection:
             return connection.execute(statement, values).scalar()
 
+    def _returned(self, statement: Any, **values: object) -> Any:
+        with self.engine.begin() as connection:
+            return connection.execute(statement, values).scalar()
+
     def _execute(self, statement: Any, **values: object) -> None:
         with self.engine.begin() as connection:
             connection.execute(statement, values)
@@ -257,6 +283,16 @@ class PatientStorage(RDBStorage):
 # First half of the key of advisory locks; others who use this database may have locks of their own.
 _SPACE = 0x70656674  # "peft"
 _LOCK = text("SELECT pg_advisory_xact_lock(:space, :study)")
+_WAITING = text("SELECT trial_id FROM trials WHERE study_id = :study AND state = 'WAITING' ORDER BY trial_id LIMIT 1")
+_STALE = text(
+    "SELECT EXISTS (SELECT 1 FROM trials JOIN trial_heartbeats USING (trial_id) WHERE study_id = :study AND "
+    "state = 'RUNNING' AND heartbeat < now() - make_interval(secs => :grace))"
+)
+_SET_OF_LIVE = text(
+    "WITH live AS (SELECT trial_id FROM trials WHERE trial_id = :trial AND state = 'RUNNING' FOR UPDATE) "
+    "INSERT INTO trial_user_attributes (trial_id, key, value_json) SELECT trial_id, :key, :value FROM live "
+    "ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json RETURNING trial_id"
+)
 _CLAIM = text("SELECT pg_try_advisory_lock(:space, :study)")
 
 

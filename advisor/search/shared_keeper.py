@@ -12,9 +12,9 @@ What stands where:
   notices that it has lost it.
 * A process that leaves puts its trials back into the queue itself, under the numbers that they have.
 
-Reservations, stale trials and the end of a trial are dealt with under a lock of the database, so that no two processes
-begin the same trial and the study has never more trials than planned. Times are compared by the clock of the database
-only.
+Reservations and stale trials are dealt with under a lock of the database, so that no two processes begin the same trial
+and the study has never more trials than planned. Under the lock stands only what has to be decided there: it is what
+bounds the number of workers (`studies/scale`). Times are compared by the clock of the database only.
 """
 
 import logging
@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.errors import DataError
 from advisor.records import from_plain, to_plain
-from advisor.search.asking import ORIGIN, draw_sampled, draw_warm_start, open_trial
+from advisor.search.asking import ORIGIN, WARM_START, draw_sampled, draw_warm_start, open_trial
 from advisor.search.checkpoints import FOLDER_NAME
 from advisor.search.heartbeat import Heartbeat
 from advisor.search.journal import Journal
@@ -92,7 +92,7 @@ class SharedKeeper:
         self._seen: set[int] = set()  # trials of Optuna whose records are known
         self._untold: list[TrialRecord] = []
         self._n_rounds = 0
-        self._n_drawn = 0
+        self._looked_s = -float("inf")  # for stale trials
         self._heartbeat = Heartbeat(self._storage.record_heartbeat, self._storage.heartbeat_interval or 1)
 
     @property
@@ -137,23 +137,25 @@ class SharedKeeper:
         self._wait(_POLL_S)
 
     def ask(self, n_trials: int, n_warm_starts: int, n_live: int) -> LiveTrial | None:
-        """See `Keeper`: first what others have left, then a warm start whose turn it is, then a sampled trial."""
-        drawn: FrozenTrial | None = None
-        while True:
-            with self._storage.exclusive(self._shared.study_id):
+        """See `Keeper`: first what others have left, then a warm start whose turn it is, then a sampled trial.
+
+        A point is drawn before the lock: others need not wait for the sampler.
+        """
+        self._requeue_stale()
+        study_id = self._shared.study_id
+        while self._storage.waiting_trial(study_id) is not None or self._storage.count_taken(study_id) < n_trials:
+            drawn = self._drawn(n_warm_starts)
+            with self._storage.exclusive(study_id):
                 if not self._shared.is_open:
                     return None
-                self._requeue_stale()
-                queued = self._take_queued()
-                if queued is not None:
+                if (queued := self._take_queued()) is not None:
                     return queued
-                if self._storage.count_taken(self._shared.study_id) >= n_trials:
+                if self._storage.count_taken(study_id) >= n_trials:
                     return None
-                new = draw_warm_start(self.study, self._settings, n_warm_starts) or drawn
-                if new is not None:
-                    return self._create(new)
-            # Without the lock: others need not wait for the sampler.
-            drawn = draw_sampled(self.study, self._settings, self._salt)
+                if drawn.user_attrs.get(WARM_START) == self._warm_start_due(n_warm_starts, drawn):
+                    return self._create(drawn)
+            # Another process has taken the warm start meanwhile.
+        return None
 
     def keep_live(self, runner: TrialRunner, live: Sequence[LiveTrial], parked: Sequence[LiveTrial]) -> None:
         """See `Keeper`; nothing is ever parked here."""
@@ -190,14 +192,13 @@ class SharedKeeper:
             UpdateFinishedTrialError: Another process has taken the trial over.
         """
         trial_id = live.trial._trial_id
-        with self._storage.exclusive(self._shared.study_id):
-            if self._storage.get_trial(trial_id).state != TrialState.RUNNING:
-                self._heartbeat.remove(trial_id)
-                raise UpdateFinishedTrialError(f"trial {live.number} was taken over")
-            live.trial.set_user_attr(RECORD, to_plain(record))
-            self._add(record, trial_id)
-            tell(self.study, record, self._records, self._settings.objectives)
+        is_ours = self._storage.set_attribute_of_live(trial_id, RECORD, to_plain(record))
         self._heartbeat.remove(trial_id)
+        if not is_ours:
+            raise UpdateFinishedTrialError(f"trial {live.number} was taken over")
+        self._add(record, trial_id)
+        with suppress(UpdateFinishedTrialError, ValueError):  # declared failed this moment: its copy has the record
+            tell(self.study, record, self._records, self._settings.objectives)
 
     def forget(self, live: LiveTrial) -> None:
         """See `Keeper`."""
@@ -270,14 +271,32 @@ class SharedKeeper:
 
         After the database was away nobody could give signs of life: what looks stale gets as long as it always has.
         """
+        now_s = time.monotonic()
+        if now_s - self._looked_s < (self._storage.heartbeat_interval or 0):
+            return
+        self._looked_s = now_s
         self._storage.give_first_heartbeats(self._shared.study_id)
-        if self._storage.quiet_s > (self._storage.grace_period or 0):
-            with without_experimental_warnings():
+        if self._storage.quiet_s <= (self._storage.grace_period or 0):
+            return
+        if self._storage.has_stale(self._shared.study_id):
+            with self._storage.exclusive(self._shared.study_id), without_experimental_warnings():
                 fail_stale_trials(self.study)
+
+    def _drawn(self, n_warm_starts: int) -> FrozenTrial:
+        warm_start = draw_warm_start(self.study, self._settings, n_warm_starts)
+        return warm_start or draw_sampled(self.study, self._settings, self._salt)
+
+    def _warm_start_due(self, n_warm_starts: int, drawn: FrozenTrial) -> int | None:
+        """Return the warm start whose turn it is, where one was drawn: two processes may have drawn the same."""
+        if WARM_START not in drawn.user_attrs:
+            return None
+        due = draw_warm_start(self.study, self._settings, n_warm_starts)
+        return None if due is None else int(due.user_attrs[WARM_START])
 
     def _take_queued(self) -> LiveTrial | None:
         """Take a trial out of the queue; one that needs no more training ends here."""
-        while (trial_id := self.study._pop_waiting_trial_id()) is not None:
+        while (trial_id := self._storage.waiting_trial(self._shared.study_id)) is not None:
+            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
             self._storage.record_heartbeat(trial_id)
             live = self._restored(self._storage.get_trial(trial_id))
             if live is not None:
