@@ -72,12 +72,14 @@ class PostgresServer:
     def freeze(self) -> None:
         """Let the server and its connections answer nothing, as a cut line does, until `thaw`."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """End what `freeze` began."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # a connection that has just ended
+                os.kill(pid, signal.SIGCONT)
 
     @property
     def _data(self) -> Path:
