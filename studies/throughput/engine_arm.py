@@ -12,6 +12,7 @@ from optuna.pruners import NopPruner
 
 from advisor.result import Plan
 from advisor.search import StudySettings, run_search
+from advisor.search import keeper as search_keeper
 from advisor.search import loop as search_loop
 from advisor.search.asking import ORIGIN, WARM_START
 from advisor.search.checkpoints import Checkpoints
@@ -92,8 +93,8 @@ class Stopwatch:
             ("evaluation", Groups, "evaluate"), ("attaching", device_runner, "attach_adapter"),
             ("measuring packs", DeviceRunner, "measure_packs"), ("checkpoints", Checkpoints, "write"),
             ("checkpoints", Checkpoints, "remove"), ("saving adapters", DeviceRunner, "save"),
-            ("trials.jsonl", Journal, "append"), ("Optuna's storage", search_loop, "ask"),
-            ("Optuna's storage", search_loop, "tell"),
+            ("trials.jsonl", Journal, "append"), ("Optuna's storage", search_keeper, "ask"),
+            ("Optuna's storage", search_keeper, "tell"),
         )  # fmt: skip
         for name, owner, attribute in places:
             self._stack.enter_context(patch.object(owner, attribute, self._timed(name, getattr(owner, attribute))))

@@ -17,6 +17,7 @@ from advisor.search.events import (
     Progress,
     RungReached,
     SearchEvent,
+    TrialDropped,
     TrialFinished,
     TrialStarted,
 )
@@ -30,6 +31,7 @@ from advisor.tuning.events import (
     FinalRunStarted,
     FinalsDecided,
     FinalsStarted,
+    Joining,
     PackingChosen,
     Planned,
     ProgramsRun,
@@ -103,6 +105,10 @@ EVENTS = {
     TrialStarted: TrialStarted(spec=SPEC, progress=PROGRESS),
     RungReached: RungReached(spec=SPEC, rung=0, value=0.5, progress=PROGRESS),
     TrialFinished: TrialFinished(record=RECORD, is_best=False, progress=PROGRESS),
+    TrialDropped: TrialDropped(spec=SPEC, progress=PROGRESS),
+    Joining: Joining(
+        study="clones", folder=Path("studies/run"), metric="f1", n_trials=12, has_costs=False, has_bases=False
+    ),
     InterruptRequested: InterruptRequested(),
     FinalsStarted: FinalsStarted(finalists=(2, 0), seeds=(7, 8, 9), n_finished=1, n_runs=4),
     FinalRunStarted: FinalRunStarted(spec=FINAL_SPEC, trial=2),

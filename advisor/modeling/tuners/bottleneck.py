@@ -127,8 +127,9 @@ class BottleneckLayer(WrappingLayer):
         """Return A(x) of an adapter; x has shape (..., d)."""
         down, up = self.bottleneck_down[name], self.bottleneck_up[name]
         # What a whole layer gives may be on the device of the next one already (`modeling.spreading`).
-        weight = next(down.parameters())
-        cast = self._cast_input_dtype(hidden.to(weight.device), weight.dtype)
+        # Its weights may be made of a matrix that all layers share, wherever that is: the bias is its own.
+        bias = down.get_parameter("bias")
+        cast = self._cast_input_dtype(hidden.to(bias.device), bias.dtype)
         out = up(self.non_linearities[name](down(cast))) * self.bottleneck_scaling[name]
         changed: torch.Tensor = self.bottleneck_dropout[name](out)
         return changed.to(hidden)
