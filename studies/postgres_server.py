@@ -14,6 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
+
+import sqlalchemy
 
 # Debian keeps the server's programs out of PATH.
 _PLACES = "/usr/lib/postgresql"
@@ -58,6 +61,15 @@ class PostgresServer:
     def kill(self) -> None:
         """Stop the server as a loss of power does; `start` goes on from its log of writes."""
         self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+
+    def new_database(self) -> str:
+        """Make an empty database and return its URL with the password."""
+        name = f"d{uuid4().hex[:12]}"
+        engine = sqlalchemy.create_engine(self.url_with_password, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self.url_with_password.removesuffix("postgres") + name
 
     @property
     def pid(self) -> int:

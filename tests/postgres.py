@@ -3,10 +3,8 @@
 import atexit
 import contextlib
 from functools import cache
-from uuid import uuid4
 
 import pytest
-import sqlalchemy
 
 from studies.postgres_server import PostgresServer, postgres_server, why_not
 
@@ -24,9 +22,4 @@ def server() -> PostgresServer:
 
 def new_database(of: PostgresServer) -> str:
     """Make an empty database and return its URL with the password."""
-    name = f"d{uuid4().hex[:12]}"
-    engine = sqlalchemy.create_engine(of.url_with_password, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return of.url_with_password.removesuffix("postgres") + name
+    return of.new_database()

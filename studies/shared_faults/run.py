@@ -27,9 +27,6 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
-
-import sqlalchemy
 
 from advisor.errors import AdvisorError, InputError
 from advisor.search import run_search
@@ -178,7 +175,7 @@ def repeated(name: str, seed: int) -> Run:
         top = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shared-faults-")))
         (folder := top / "run").mkdir()
         log = top / "log.jsonl"
-        address = Address(url=_database(server), study="faults")
+        address = Address(url=server.new_database(), study="faults")
         stack.enter_context(locked(folder))
         shared = begin_or_continue(address, settings_of(seed), folder, request={}, version="1", times=TIMES)
         stack.callback(shared.close)
@@ -257,15 +254,6 @@ def _end(workers: Sequence["subprocess.Popen[bytes]"]) -> None:
     for process in workers:
         process.kill()
         process.wait()
-
-
-def _database(server: PostgresServer) -> str:
-    name = f"d{uuid4().hex[:12]}"
-    engine = sqlalchemy.create_engine(server.url_with_password, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return server.url_with_password.removesuffix("postgres") + name
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
