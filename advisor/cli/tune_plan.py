@@ -1,12 +1,15 @@
 """What `tune` says of search, finals, memory and time before the first step."""
 # ruff: noqa: TID253
 
+import shlex
+
 from advisor.report.formatting import duration, gib, listed, metric_title, number, plural
 from advisor.tuning.events import Planned
+from advisor.tuning.shared_study import VARIABLE
 
 
 def plan_facts(event: Planned) -> list[tuple[str, str]]:
-    """Return names and texts: how many trials and final runs of how many steps, memory, time, device."""
+    """Return names and texts: how many trials and final runs of how many steps, memory, time, device, how to join."""
     plan = event.plan
     rungs = listed([f"{step:,}" for step in plan.rung_steps])
     search = f"{plural(plan.n_trials, 'trial')}, looked at after {rungs} steps"
@@ -42,4 +45,12 @@ def plan_facts(event: Planned) -> list[tuple[str, str]]:
         ("Memory", memory),
         ("Time", "; ".join(filter(None, (limit, expected)))),
         ("Device", device),
+        *([("Join with", _joining_command(event))] if event.study else []),
     ]
+
+
+def _joining_command(event: Planned) -> str:
+    """Return what another machine runs to train trials of this study; it ends the line, so that it can be copied."""
+    storage = ["--storage", event.storage] if event.storage else []
+    command = shlex.join(["peft-advisor", "worker", *storage, "--study", event.study])
+    return command if event.storage else f"{VARIABLE} set as here: {command}"

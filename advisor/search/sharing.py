@@ -45,8 +45,8 @@ PLAN = "plan"
 TIMES = "heartbeat"
 _PROCESS = "process:"
 
-# Parameters of a connection that are passwords: https://www.postgresql.org/docs/current/libpq-connect.html
-_SECRET = ("password", "sslpassword")
+# Parameters of a connection that are secrets: https://www.postgresql.org/docs/current/libpq-connect.html
+_SECRET = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
 
 
 class StorageAwayError(InputError):

@@ -9,6 +9,7 @@ from advisor.trial import TrialRecord
 from advisor.tuning.budget import expected_s
 from advisor.tuning.events import Planned
 from advisor.tuning.request import TuningRequest
+from advisor.tuning.shared_study import storage_to_name
 from advisor.tuning.starting_point import StartingPoint
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def announcement_of(run: "StudyRun", plan: Plan, finished: Sequence[TrialRecord]
         memory_basis=estimate.basis if estimate else "",
         expected_s=expected_s(finished, plan.n_trials, n_finalists, plan.final_seeds, slots),
         devices=run.devices,
+        study=run.address.study if run.address else "",
+        storage=storage_to_name(run.address) if run.address else "",
     )
 
 

@@ -29,6 +29,8 @@ class Planned:
         memory_basis: How that was computed.
         expected_s: Seconds to the end by the trials that were measured so far, None before any was.
         devices: Of the workers, that of this process first.
+        study: Name of the study in its database, which workers join; empty where it is in the run folder.
+        storage: URL of that database without a password; empty where workers have it from the environment.
     """
 
     folder: Path
@@ -45,6 +47,8 @@ class Planned:
     expected_s: float | None = None
     bases: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    study: str = ""
+    storage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

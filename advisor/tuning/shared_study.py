@@ -129,6 +129,14 @@ def checked_storage(url: str | None) -> str | None:
     return url
 
 
+def storage_to_name(address: "Address") -> str:
+    """Return the URL that a worker's command line has to name, without a password.
+
+    It is empty where the environment variable holds it: what stands there may be secret, and workers read it too.
+    """
+    return "" if address.url == os.environ.get(VARIABLE) else address.shown
+
+
 @contextmanager
 def shared_study_of(run: "StudyRun", address: "Address | None") -> "Iterator[SharedStudy | None]":
     """Yield the study in its database, open for workers; None where it is in the run folder.

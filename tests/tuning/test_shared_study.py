@@ -14,8 +14,9 @@ from advisor.cli import main
 from advisor.errors import InputError
 from advisor.search.events import RungReached, TrialFinished
 from advisor.tuning import prepare
+from advisor.tuning.events import Planned
 from advisor.tuning.joining import JoinRequest, join
-from advisor.tuning.shared_study import checked_storage
+from advisor.tuning.shared_study import checked_storage, storage_to_name
 from tests.postgres import new_database, server
 from tests.tuning.test_study_run import inputs as inputs  # a fixture
 from tests.tuning.test_study_run import request
@@ -114,7 +115,10 @@ def test_a_worker_that_is_asked_to_leave_hands_its_trial_on(inputs, tmp_path, ur
 
 def test_the_folder_and_its_database_belong_together(inputs, tmp_path, url):
     folder = tmp_path / "run"
-    prepare(request(inputs, folder, storage=url, n_trials=1, max_steps=4)).finish()
+    events: list[object] = []
+    prepare(request(inputs, folder, storage=url, n_trials=1, max_steps=4)).finish(events.append)
+    (planned,) = [event for event in events if isinstance(event, Planned)]
+    assert (planned.study, planned.storage) == ("run", url.replace(f":{server().password}@", "@"))
     with pytest.raises(InputError, match=r"is in a database; give --storage postgresql\+psycopg://advisor@"):
         prepare(request(inputs, folder, n_trials=2, max_steps=4))
     with pytest.raises(InputError, match=r"--study other: .* is named run"):
@@ -155,6 +159,28 @@ def test_a_password_on_the_command_line_is_refused_and_not_repeated():
 def test_the_url_with_its_password_may_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("PEFT_ADVISOR_STORAGE", "postgresql+psycopg://me:geheim@db/studies")
     assert checked_storage("postgresql+psycopg://me:geheim@db/studies") is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql+psycopg://me@db:5433/studies", "postgresql+psycopg://me@db:5433/studies"),
+        ("postgresql+psycopg://me:geheim@db/studies", "postgresql+psycopg://me@db/studies"),
+        (
+            "postgresql://me@/studies?host=a&host=b&password=geheim&sslpassword=geheim&scram_client_key=geheim",
+            "postgresql+psycopg://me@/studies?host=a&host=b",
+        ),
+    ],
+)
+def test_the_url_for_workers_is_without_its_password_and_left_to_the_environment_where_it_stands_there(
+    url, named, monkeypatch
+):
+    from advisor.search.sharing import Address
+
+    monkeypatch.setenv("PEFT_ADVISOR_STORAGE", "postgresql+psycopg://me:geheim@elsewhere/studies")
+    assert storage_to_name(Address(url=url, study="run")) == named
+    monkeypatch.setenv("PEFT_ADVISOR_STORAGE", url)
+    assert storage_to_name(Address(url=url, study="run")) == ""
 
 
 def test_a_worker_without_its_study_says_so_in_one_line(url):

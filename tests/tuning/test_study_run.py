@@ -222,6 +222,7 @@ def test_the_plan_is_told_before_anything_else_and_then_every_trial(finished):
     assert planned.folder == folder
     assert planned.n_finalists == 3
     assert planned.expected_s is None
+    assert (planned.study, planned.storage) == ("", "")
     assert sum(kind is TrialFinished for kind in kinds) == 3
 
 
