@@ -1,4 +1,4 @@
-"""New trials: warm starts and sampled ones in turn.
+"""New trials: warm starts (`advisor.search.warm_starts`) and sampled ones in turn.
 
 A sampled trial is drawn in a copy of the study in memory and then written to the study at once. A process that is
 killed leaves all of it or nothing, so a resumed study draws it again from the same history and with the same seed.
@@ -17,6 +17,7 @@ from advisor.candidates import WITHOUT_CHECKPOINTING, Candidate
 from advisor.search.distributions import parameters_of, suggest, suggest_base
 from advisor.search.sampling import make_sampler
 from advisor.search.settings import StudySettings
+from advisor.search.warm_starts import WarmStart, next_warm_start, warm_start_of
 from advisor.search_space import Scalar, candidate_from_choice
 from advisor.trial import TrialSpec
 
@@ -26,37 +27,33 @@ _UNKNOWN_TO_SAMPLERS = (TrialState.WAITING, TrialState.FAIL)
 N_BEST = 100
 N_LATEST = 900
 
-# User attributes of a trial.
-ORIGIN = "origin"  # as in TrialRecord
-WARM_START = "warm_start"  # index into the warm starts
+ORIGIN = "origin"  # user attribute of a trial, as in TrialRecord
 
 
 def ask(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> optuna.Trial:
     """Return the next trial, which Optuna then holds as running: a warm start or a sampled one.
 
-    The first `n_warm_starts` warm starts take turns with sampled trials, the recommendation first: where the
+    Warm starts, `n_warm_starts` at most, take turns with sampled trials, the recommendation first: where the
     recommendation is wrong, its neighbours do not use up the beginning of the budget one after the other.
     """
     trials = study.get_trials(deepcopy=False)
     if not any(trial.state == TrialState.WAITING for trial in trials):
-        index = _warm_start_due(trials, min(n_warm_starts, len(settings.warm_starts)))
-        if index is None:
+        due = _warm_start_due(trials, settings, n_warm_starts)
+        if due is None:
             study.add_trial(_sample(study, trials, settings))
             return open_trial(study, study.get_trials(deepcopy=False)[-1])
-        attributes = {ORIGIN: "recommendation", WARM_START: index}
-        study.enqueue_trial(dict(parameters_of(settings.warm_starts[index], settings.space)), user_attrs=attributes)
+        _enqueue(study, due, settings)
     return study.ask()
 
 
 def draw_warm_start(study: optuna.Study, settings: StudySettings, n_warm_starts: int) -> FrozenTrial | None:
     """Return the warm start whose turn it is as a trial to create, None where it is a sampled one's."""
     trials = study.get_trials(deepcopy=False)
-    index = _warm_start_due(trials, min(n_warm_starts, len(settings.warm_starts)))
-    if index is None:
+    due = _warm_start_due(trials, settings, n_warm_starts)
+    if due is None:
         return None
     draft = optuna.create_study(storage=InMemoryStorage(), directions=study.directions)
-    draft.enqueue_trial(dict(parameters_of(settings.warm_starts[index], settings.space)))
-    return _drawn(draft, settings, {ORIGIN: "recommendation", WARM_START: index})
+    return _drawn(draft, settings, _enqueue(draft, due, settings))
 
 
 def draw_sampled(study: optuna.Study, settings: StudySettings, salt: int) -> FrozenTrial:
@@ -72,12 +69,20 @@ def draw_sampled(study: optuna.Study, settings: StudySettings, salt: int) -> Fro
     return _sample(study, trials, settings, salt)
 
 
-def _warm_start_due(trials: Sequence[FrozenTrial], n_warm_starts: int) -> int | None:
+def _warm_start_due(trials: Sequence[FrozenTrial], settings: StudySettings, n_warm_starts: int) -> WarmStart | None:
     """Return the warm start whose turn it is, None for a sampled trial."""
-    tried = {trial.user_attrs[WARM_START] for trial in trials if WARM_START in trial.user_attrs}
-    due = next((index for index in range(n_warm_starts) if index not in tried), None)
-    n_sampled = sum(WARM_START not in trial.user_attrs for trial in trials)
-    return due if due is not None and due <= n_sampled else None
+    found = [warm_start_of(trial.user_attrs) for trial in trials]
+    n_sampled = found.count(None)
+    # One that was lost and is trained again has two trials.
+    n_tried = len(set(found) - {None})
+    return next_warm_start(trials, settings, n_warm_starts) if n_tried <= n_sampled else None
+
+
+def _enqueue(study: optuna.Study, due: WarmStart, settings: StudySettings) -> dict[str, object]:
+    """Put a warm start into the queue; return the user attributes that its trial has."""
+    attributes = {ORIGIN: "recommendation", **due.attributes}
+    study.enqueue_trial(dict(parameters_of(due.candidate(settings), settings.space)), user_attrs=attributes)
+    return attributes
 
 
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
@@ -90,11 +95,11 @@ def spec_of(trial: optuna.Trial, settings: StudySettings) -> TrialSpec:
     """Return what a trial trains; a warm start gets its parameters here."""
     base = suggest_base(trial, settings.space)
     method, values = suggest(trial, settings.space, base)
-    warm_start = trial.user_attrs.get(WARM_START)
+    warm_start = warm_start_of(trial.user_attrs)
     recommended = settings.warm_starts[0] if base is None else base.recommended
     return TrialSpec(
         number=trial.number,
-        candidate=_sampled(recommended, method, values) if warm_start is None else settings.warm_starts[warm_start],
+        candidate=_sampled(recommended, method, values) if warm_start is None else warm_start.candidate(settings),
         seed=settings.seed,
         rung_steps=settings.rung_steps,
     )

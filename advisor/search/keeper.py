@@ -12,13 +12,14 @@ from typing import Protocol
 import optuna
 
 from advisor.errors import AdvisorError
-from advisor.search.asking import ORIGIN, WARM_START, ask, spec_of
+from advisor.search.asking import ORIGIN, ask, spec_of
 from advisor.search.checkpoints import Checkpoints
 from advisor.search.journal import Journal
 from advisor.search.live_trial import LiveTrial
 from advisor.search.resume import live_trials, reconcile, tell
 from advisor.search.settings import StudySettings
 from advisor.search.study import note_spent, spent_s
+from advisor.search.warm_starts import is_recommendation
 from advisor.trial import TrialRecord, TrialRunner
 
 
@@ -213,6 +214,6 @@ def begun(trial: optuna.Trial, settings: StudySettings, now_s: float) -> LiveTri
         trial=trial,
         spec=spec_of(trial, settings),
         origin=trial.user_attrs[ORIGIN],
-        is_recommendation=trial.user_attrs.get(WARM_START) == 0,
+        is_recommendation=is_recommendation(trial.user_attrs),
         started_at=datetime.fromtimestamp(now_s, tz=UTC).isoformat(timespec="seconds"),
     )

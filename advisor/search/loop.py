@@ -22,10 +22,11 @@ from advisor.search.outcome import SearchOutcome, StopReason, best_of, finalists
 from advisor.search.pace import Pace
 from advisor.search.pareto import trade_offs
 from advisor.search.reports import checked
-from advisor.search.resume import FAILURE, RUNS
+from advisor.search.resume import RUNS
 from advisor.search.sampling import make_sampler
 from advisor.search.settings import StudySettings
 from advisor.search.study import make_pruner
+from advisor.search.warm_starts import FAILURE
 from advisor.trial import TrialRecord, TrialRunner, TrialState
 
 # Warm starts take at most this share of the trials: the rest of the space keeps its part of the budget, in case

@@ -20,15 +20,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from advisor.errors import DataError
-from advisor.search.asking import ORIGIN, WARM_START, open_trial, spec_of
+from advisor.search.asking import ORIGIN, open_trial, spec_of
 from advisor.search.checkpoints import Round
 from advisor.search.live_trial import LiveTrial
 from advisor.search.pareto import trade_off, values_of
 from advisor.search.settings import StudySettings
+from advisor.search.warm_starts import is_recommendation
 from advisor.trial import Objective, TrialRecord
 
-# User attributes and constraint of a trial that failed.
-FAILURE = "failure"  # kind and message
 RUNS = "runs"  # constraint: violated (1) by a trial that failed
 
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
@@ -118,7 +117,7 @@ def _live_trial(
         trial=trial,
         spec=spec,
         origin=trial.user_attrs[ORIGIN],
-        is_recommendation=trial.user_attrs.get(WARM_START) == 0,
+        is_recommendation=is_recommendation(trial.user_attrs),
         started_at=known.started_at if known else started,
         reports=list(known.reports) if known else [],
         checkpoint=known.checkpoint if known else None,

@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from advisor.errors import DataError
 from advisor.records import from_plain, to_plain
-from advisor.search.asking import ORIGIN, WARM_START, draw_sampled, draw_warm_start, open_trial
+from advisor.search.asking import ORIGIN, draw_sampled, draw_warm_start, open_trial
 from advisor.search.checkpoints import FOLDER_NAME
 from advisor.search.heartbeat import Heartbeat
 from advisor.search.journal import Journal
@@ -44,6 +44,7 @@ from advisor.search.resume import tell
 from advisor.search.settings import StudySettings
 from advisor.search.sharing import SharedStudy
 from advisor.search.study import note_spent, spent_s
+from advisor.search.warm_starts import warm_start_of
 from advisor.trial import RungReport, TrialFailure, TrialRecord, TrialRunner
 
 # As many as `advisor.workers.pool` allows a trial to lose on one machine.
@@ -152,9 +153,9 @@ class SharedKeeper:
                     return queued
                 if self._storage.count_taken(study_id) >= n_trials:
                     return None
-                if drawn.user_attrs.get(WARM_START) == self._warm_start_due(n_warm_starts, drawn):
+                if self._is_due(drawn, n_warm_starts):
                     return self._create(drawn)
-            # Another process has taken the warm start meanwhile.
+            # Another process has taken the warm start meanwhile, or what it reported asks for another one.
         return None
 
     def keep_live(self, runner: TrialRunner, live: Sequence[LiveTrial], parked: Sequence[LiveTrial]) -> None:
@@ -286,12 +287,12 @@ class SharedKeeper:
         warm_start = draw_warm_start(self.study, self._settings, n_warm_starts)
         return warm_start or draw_sampled(self.study, self._settings, self._salt)
 
-    def _warm_start_due(self, n_warm_starts: int, drawn: FrozenTrial) -> int | None:
-        """Return the warm start whose turn it is, where one was drawn: two processes may have drawn the same."""
-        if WARM_START not in drawn.user_attrs:
-            return None
+    def _is_due(self, drawn: FrozenTrial, n_warm_starts: int) -> bool:
+        """Say whether a trial may be created: two processes may have drawn the same warm start."""
+        if warm_start_of(drawn.user_attrs) is None:
+            return True
         due = draw_warm_start(self.study, self._settings, n_warm_starts)
-        return None if due is None else int(due.user_attrs[WARM_START])
+        return due is not None and warm_start_of(due.user_attrs) == warm_start_of(drawn.user_attrs)
 
     def _take_queued(self) -> LiveTrial | None:
         """Take a trial out of the queue; one that needs no more training ends here."""

@@ -1,7 +1,8 @@
 """The tuning problems of this study: a task, a demonstration base model, its data, and what `tune` would search.
 
-Space and warm starts are those of the product (`advisor.tuning.starting_point`); only the sizes are smaller, so that a
-training takes seconds: they stand in params.json.
+Space and warm starts are those of the product (`advisor.tuning.starting_point`) on the day a table was begun; only the
+sizes are smaller, so that a training takes seconds: they stand in params.json. What the product searches moves with its
+knowledge, a recorded table does not, so each keeps its space beside it (`table/<problem>.space.json`).
 """
 
 import json
@@ -15,14 +16,16 @@ from typing import Any
 from advisor.candidates import Candidate
 from advisor.catalog.dimensions import Dimension, Scalar
 from advisor.catalog.methods import METHODS
-from advisor.catalog.tasks import Task, head_of
+from advisor.catalog.tasks import Task, find_task, head_of
 from advisor.demo import base_model_path, write_dataset
 from advisor.demo.packages import find_packages, installed_package_folders, read_functions
+from advisor.records import from_plain, to_plain
 from advisor.search_space import MethodSpace, SearchSpace, candidate_from_choice
 from advisor.tuning.request import TuningRequest
 from advisor.tuning.starting_point import find_starting_point
 
 HERE = Path(__file__).parent
+SPACES = HERE / "table"
 # Large libraries that this package depends on, directly or through another: they are there wherever it is installed.
 LIBRARIES = ("pandas", "scipy", "sklearn", "sympy", "torch", "transformers")
 
@@ -35,7 +38,7 @@ class Problem:
         task: Of the catalogue.
         rung_steps: Optimizer steps at which the validation metric is taken.
         space: What `tune` would search.
-        warm_starts: What `tune` would try first; the first is the recommendation.
+        warm_starts: The recommendation and its runners-up, in this order.
         n_train: Training examples.
         n_valid: Validation examples.
     """
@@ -75,25 +78,58 @@ def params() -> dict[str, Any]:
     return found
 
 
-def problem(slug: str) -> Problem:
-    """Return the problem of a task in params.json."""
-    sizes = params()["tasks"][slug]
-    no_file = Path("unused")
-    start = find_starting_point(
-        TuningRequest(
-            task=slug, base_model=str(base_model_path(sizes["architecture"])),
-            train=no_file, valid=no_file, test=no_file,
-        )
-    )  # fmt: skip
-    small = {"batch_size": sizes["batch_size"], "max_seq_length": sizes["max_seq_length"]}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What a table was begun with.
+
+    Attributes:
+        space: As in `Problem`.
+        warm_starts: As in `Problem`, with the base model's folder left out: it lies elsewhere on each machine.
+    """
+
+    space: SearchSpace
+    warm_starts: tuple[Candidate, ...]
+
+
+def problem(name: str) -> Problem:
+    """Return a problem of params.json, with the space of its table, or the product's where no table was begun."""
+    sizes = params()["problems"][name]
+    base = str(base_model_path(sizes["architecture"]))
+    path = space_file(name)
+    if path.is_file():
+        begun = from_plain(Begun, json.loads(path.read_text()), where=str(path))
+    else:
+        begun = _of_product(sizes["task"], base)
+    small = {"base_model": base, "batch_size": sizes["batch_size"], "max_seq_length": sizes["max_seq_length"]}
     return Problem(
-        task=start.task,
+        task=find_task(sizes["task"]),
         rung_steps=tuple(sizes["rung_steps"]),
-        space=start.space,
-        warm_starts=tuple(replace(candidate, **small) for candidate in start.warm_starts),
+        space=begun.space,
+        warm_starts=tuple(replace(candidate, **small) for candidate in begun.warm_starts),
         n_train=sizes["n_train"],
         n_valid=sizes["n_valid"],
     )
+
+
+def space_file(name: str) -> Path:
+    """Return where the space of a problem's table stands."""
+    return SPACES / f"{name}.space.json"
+
+
+def keep_space(name: str) -> None:
+    """Write the space of a problem beside its table, unless it is there."""
+    path, given = space_file(name), problem(name)
+    if not path.exists():
+        kept = tuple(replace(candidate, base_model="demo") for candidate in given.warm_starts)
+        path.write_text(json.dumps(to_plain(Begun(space=given.space, warm_starts=kept)), indent=1) + "\n")
+
+
+def _of_product(task: str, base_model: str) -> Begun:
+    no_file = Path("unused")
+    start = find_starting_point(
+        TuningRequest(task=task, base_model=base_model, train=no_file, valid=no_file, test=no_file)
+    )
+    return Begun(space=start.space, warm_starts=start.warm_starts)
 
 
 def write_data(given: Problem, folder: Path, *, seed: int) -> dict[str, Path]:

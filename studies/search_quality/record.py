@@ -1,8 +1,8 @@
 """Record the table of learning curves; continues where it was broken off.
 
-    python -m studies.search_quality.record --task clone-detection [--part 0/2] [--data FOLDER] [--minutes 30]
+    python -m studies.search_quality.record --problem clone-detection [--part 0/2] [--data FOLDER] [--minutes 30]
 
-Parts of one task may run at the same time: a line is appended in one write.
+Parts of one problem may run at the same time: a line is appended in one write.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from advisor.catalog.dimensions import Scalar
 from advisor.data.examples import read_examples
 from advisor.training.runner import DeviceRunner
 from advisor.trial import RungReport, TrialSpec
-from studies.search_quality.problem import Problem, draw, params, problem, write_data
+from studies.search_quality.problem import Problem, draw, keep_space, params, problem, write_data
 from studies.search_quality.table import TABLE, Origin, Row, read_table
 
 
@@ -38,17 +38,18 @@ class Job:
 def main() -> None:
     """Train what the table does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=list(params()["tasks"]), required=True)
+    parser.add_argument("--problem", choices=list(params()["problems"]), required=True)
     parser.add_argument("--part", default="0/1", help="which of how many parts, such as 0/2")
     parser.add_argument("--data", type=Path, default=Path(gettempdir()) / "search_quality", help="folder for the data")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no training after so long")
     parser.add_argument("--output", type=Path, help="table to continue")
     arguments = parser.parse_args()
     part, n_parts = map(int, arguments.part.split("/"))
+    keep_space(arguments.problem)
     record(
-        problem(arguments.task),
-        arguments.output or TABLE / f"{arguments.task}.jsonl",
-        data=arguments.data / arguments.task,
+        problem(arguments.problem),
+        arguments.output or TABLE / f"{arguments.problem}.jsonl",
+        data=arguments.data / arguments.problem,
         part=part,
         n_parts=n_parts,
         deadline=time.monotonic() + 60 * arguments.minutes,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Literal
 
 import optuna
@@ -21,6 +22,7 @@ from advisor.candidates import Candidate
 from advisor.result import Plan
 from advisor.search import PRUNER_NAME, SAMPLER_NAME, StudySettings, quiet_optuna, run_search
 from advisor.search.distributions import parameters_of, suggest
+from advisor.search.outcome import N_FINALISTS
 from advisor.trial import TrialSpec
 from advisor.tuning.planning import RUNG_SHARES
 from studies.search_quality.problem import Problem, draw
@@ -31,6 +33,8 @@ Arm = Literal["warm", "wrong", "cold", "random", "hyperband"]
 ARMS: tuple[Arm, ...] = ("warm", "wrong", "cold", "random", "hyperband")
 # A recommendation is wrong when it is drawn from the worst share of the space.
 WORST_SHARE = 0.1
+# Seeds of the noise in the finals lie beyond those of the searches.
+_FINAL_SEED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +46,14 @@ class Trace:
             would pick, the complete one with the highest reported value.
         steps: Optimizer steps so far, after each trial.
         n_pruned: Trials that were stopped early.
+        final_regret: As `regrets`, of the trial that the finals choose at the end: the three best and the
+            recommendation, each with two further seeds; the highest mean wins.
     """
 
     regrets: tuple[float, ...]
     steps: tuple[int, ...]
     n_pruned: int
+    final_regret: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +141,14 @@ class Replay:
             )  # fmt: skip
         finally:
             shutil.rmtree(folder)
-        return self._trace([
-            _Ended(
+        ended = {
+            record.number: _Ended(
                 point=point_of(record.candidate, self.problem.space), value=record.value or 0.0,
                 is_complete=record.state == "complete", steps=record.reports[-1].step,
             )
             for record in outcome.records
-        ])  # fmt: skip
+        }  # fmt: skip
+        return self._trace(list(ended.values()), [ended[record.number] for record in outcome.finalists], seed)
 
     def plain(
         self,
@@ -193,9 +201,10 @@ class Replay:
             for warm_start in warm_starts:
                 study.enqueue_trial(dict(parameters_of(warm_start, self.problem.space)) if warm_start else {})
             study.optimize(objective, n_trials)
-        return self._trace(ended)
+        best = sorted((one for one in ended if one.is_complete), key=lambda one: -one.value)
+        return self._trace(ended, best[:N_FINALISTS], seed)
 
-    def _trace(self, ended: Sequence[_Ended]) -> Trace:
+    def _trace(self, ended: Sequence[_Ended], finalists: Sequence[_Ended], seed: int) -> Trace:
         regrets, steps = [], []
         n_steps = 0
         best: _Ended | None = None
@@ -206,7 +215,18 @@ class Replay:
                 best = one
             regrets.append(self.regret(best.point))
             steps.append(n_steps)
-        return Trace(regrets=tuple(regrets), steps=tuple(steps), n_pruned=sum(not one.is_complete for one in ended))
+        winner = max(finalists, key=lambda one: self._final_value(one, seed))
+        return Trace(
+            regrets=tuple(regrets),
+            steps=tuple(steps),
+            n_pruned=sum(not one.is_complete for one in ended),
+            final_regret=self.regret(winner.point),
+        )
+
+    def _final_value(self, one: _Ended, seed: int) -> float:
+        """Return the mean over the value that the search saw and those of two further seeds."""
+        further = (self.surrogate.curve(one.point, _FINAL_SEED * number + seed)[-1] for number in (1, 2))
+        return fmean((one.value, *further))
 
 
 def at_steps(trace: Trace, budget: int) -> float | None:

@@ -1,10 +1,11 @@
 """Replay studies on the recorded table and compare what they find.
 
-    python -m studies.search_quality.run [--task TASK] [--seeds 24] [--minutes 30] [--variant N_RANDOM_TRIALS=10]
+    python -m studies.search_quality.run [--problem PROBLEM] [--seeds 24] [--minutes 30] [--variant N_RANDOM_TRIALS=10]
 
-Writes results/<task>.json (with `--variant`, results/<task>-<variant>.json, product arms only). `--minutes` ends the
-replays after a whole seed; the same command goes on from there, as long as the table is the same (`--lines` takes the
-first so many lines of it). `--summary` prints the tables of the results that are there.
+Writes results/<problem>.json (with `--variant`, results/<problem>-<variant>.json, product arms only). `--minutes` ends
+the replays after a whole seed; the same command goes on from there, as long as the table is the same (`--lines` takes
+the first so many lines of it). `--summary` prints the tables of the results that are there. `--variant RATE_STEP=1`
+tries the recommendations in their order, as they are.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from advisor.search import loop, sampling
+from advisor.search import loop, sampling, warm_starts
 from advisor.search import study as study_settings
 from studies.gpu.entry import machine
 from studies.search_quality.problem import Problem, params, problem
@@ -33,7 +34,8 @@ from studies.search_quality.table import TABLE, Row, read_table
 
 RESULTS = Path(__file__).parent / "results"
 N_RESAMPLED = 4000
-STEP_BUDGETS = (96, 160, 320, 480, 640)
+# In trainings to the end.
+STEP_BUDGETS = (3, 5, 10, 15, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +55,18 @@ class Plan:
 PLANS = tuple(
     Plan(arm=arm, n_trials=n_trials)
     for arm, n_trials in (
-        ("warm", 10), ("warm", 30), ("wrong", 10), ("wrong", 30), ("cold", 30), ("random", 30), ("hyperband", 30),
+        ("warm", 10), ("warm", 30), ("wrong", 10), ("wrong", 30), ("cold", 10), ("cold", 30), ("random", 30),
+        ("hyperband", 30),
     )
 )  # fmt: skip
+# First minus second, both at the end of the plan: regret of what the finals choose.
+FINAL_QUESTIONS = {
+    "warm at 10 trials - cold at 30": ("warm-10", "cold-30"),
+    "warm at 10 - cold at 10": ("warm-10", "cold-10"),
+    "warm at 30 - cold at 30": ("warm-30", "cold-30"),
+    "wrong at 10 - cold at 10": ("wrong-10", "cold-10"),
+    "wrong at 30 - cold at 30": ("wrong-30", "cold-30"),
+}
 # First minus second, at a number of trials: below zero the first is the better one.
 QUESTIONS = {
     "warm at 10 trials - cold at 30": (("warm-10", 10), ("cold-30", 30)),
@@ -73,29 +84,29 @@ QUESTIONS = {
 def main() -> None:
     """Replay, write results, print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=list(params()["tasks"]), action="append")
+    parser.add_argument("--problem", choices=list(params()["problems"]), action="append")
     parser.add_argument("--seeds", type=int, default=24)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="per task")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="per problem")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME=NUMBER", help="a setting of the search")
     parser.add_argument("--lines", type=int, help="of the table; all without it")
     parser.add_argument("--summary", action="store_true", help="replay nothing")
     arguments = parser.parse_args()
     suffix = "".join(f"-{change}" for change in arguments.variant)
-    for slug in arguments.task or params()["tasks"]:
-        path = RESULTS / f"{slug}{suffix}.json"
+    for name in arguments.problem or params()["problems"]:
+        path = RESULTS / f"{name}{suffix}.json"
         if not arguments.summary:
             deadline = time.monotonic() + 60 * arguments.minutes
             before = json.loads(path.read_text()) if path.exists() else None
-            result = replay_task(
-                slug, arguments.seeds, deadline, arguments.variant, n_lines=arguments.lines, before=before
+            result = replay_problem(
+                name, arguments.seeds, deadline, arguments.variant, n_lines=arguments.lines, before=before
             )
             RESULTS.mkdir(exist_ok=True)
             path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
         print_tables(json.loads(path.read_text()))
 
 
-def replay_task(
-    slug: str,
+def replay_problem(
+    name: str,
     n_seeds: int,
     deadline: float,
     variant: Sequence[str] = (),
@@ -106,15 +117,15 @@ def replay_task(
     """Replay all plans with every seed until a time of the monotonic clock; return everything as plain data.
 
     Args:
-        slug: Task.
+        name: Of the problem in params.json.
         n_seeds: Seeds from 0 on.
         deadline: Of the monotonic clock; no seed is begun after it.
         variant: Settings of the search that are changed.
         n_lines: Lines of the table that are used; None for all.
         before: An earlier result; its seeds are kept if it was made from the same lines.
     """
-    given = problem(slug)
-    rows = read_table(TABLE / f"{slug}.jsonl", n_lines)
+    given = problem(name)
+    rows = read_table(TABLE / f"{name}.jsonl", n_lines)
     metric, seed = given.task.primary_metric, params()["seed"]
     errors = compare_models(rows, given.space, metric, seed=seed)
     kind = min(errors, key=lambda name: errors[name]["rmse"])
@@ -133,15 +144,18 @@ def replay_task(
             for plan in plans:
                 traces[plan.name].append(replay.study(plan.arm, plan.n_trials, number, Path(folder) / "study"))
     return {
-        "task": slug, "variant": changes, "table": facts, "models": errors, "model": kind,
+        "problem": name, "variant": changes, "table": facts, "models": errors, "model": kind,
         "best": surrogate.best, "best_method": _best_method(rows, metric),
         "warm_start_regrets": [replay.regret(point_of(candidate, given.space)) for candidate in given.warm_starts],
         "noise": noise_of(rows, metric),
         "n_seeds": min(len(found) for found in traces.values()),
-        "questions": answers(traces), "by_trials": by_trials(traces), "by_steps": by_steps(traces),
+        "questions": answers(traces), "final_questions": final_answers(traces),
+        "final_regret": {name: interval([trace.final_regret for trace in found]) for name, found in traces.items()},
+        "by_trials": by_trials(traces), "by_steps": by_steps(traces),
         "pruned": {name: statistics.fmean(trace.n_pruned for trace in found) for name, found in traces.items()},
         "traces": {
-            name: [{**asdict(trace), "regrets": [round(value, 4) for value in trace.regrets]} for trace in found]
+            name: [{**asdict(trace), "regrets": [round(value, 4) for value in trace.regrets],
+             "final_regret": round(trace.final_regret, 4)} for trace in found]
             for name, found in traces.items()
         },
         "machine": machine("cpu") | {"optuna": version("optuna")}, "seed": seed,
@@ -150,10 +164,10 @@ def replay_task(
 
 @contextmanager
 def changed(changes: Mapping[str, float]) -> Iterator[None]:
-    """Give settings of the search other values: `N_RANDOM_TRIALS`, `N_FREE_TRIALS`, `WARM_START_SHARE`."""
+    """Give settings of the search other values: `N_RANDOM_TRIALS`, `N_FREE_TRIALS`, `WARM_START_SHARE`, `RATE_STEP`."""
     with ExitStack() as stack:
         for name, number in changes.items():
-            module = next(one for one in (loop, sampling, study_settings) if hasattr(one, name))
+            module = next(one for one in (loop, sampling, study_settings, warm_starts) if hasattr(one, name))
             stack.enter_context(patch.object(module, name, type(getattr(module, name))(number)))
         yield
 
@@ -176,6 +190,16 @@ def answers(traces: Mapping[str, Sequence[Trace]]) -> dict[str, dict[str, float]
     return found
 
 
+def final_answers(traces: Mapping[str, Sequence[Trace]]) -> dict[str, dict[str, float]]:
+    """Return the paired differences of `FINAL_QUESTIONS`, seed by seed, with intervals."""
+    found = {}
+    for question, (first, second) in FINAL_QUESTIONS.items():
+        if first in traces and second in traces:
+            pairs = zip(traces[first], traces[second], strict=True)
+            found[question] = interval([a.final_regret - b.final_regret for a, b in pairs])
+    return found
+
+
 def by_trials(traces: Mapping[str, Sequence[Trace]]) -> dict[str, dict[str, dict[str, float]]]:
     """Return mean regret with interval after so many trials."""
     return {
@@ -194,7 +218,8 @@ def by_steps(traces: Mapping[str, Sequence[Trace]]) -> dict[str, dict[str, dict[
     tables: dict[str, dict[str, dict[str, float]]] = {}
     for name, found in traces.items():
         if name.endswith("-30") and found:
-            at = {budget: [at_steps(trace, budget) for trace in found] for budget in STEP_BUDGETS}
+            whole = found[0].steps[0]  # the first trial is never stopped
+            at = {budget: [at_steps(trace, budget * whole) for trace in found] for budget in STEP_BUDGETS}
             tables[name] = {
                 str(budget): interval([value for value in values if value is not None])
                 for budget, values in at.items()
@@ -221,16 +246,20 @@ def noise_of(rows: Sequence[Row], metric: str) -> float:
 
 def print_tables(result: Mapping[str, Any]) -> None:
     """Print regret by trials and steps and the answers, in Markdown."""
-    print(f"\n## {result['task']} {result['variant'] or ''}: {result['n_seeds']} seeds, model {result['model']}")
+    print(f"\n## {result['problem']} {result['variant'] or ''}: {result['n_seeds']} seeds, model {result['model']}")
     print(json.dumps({name: result[name] for name in ("table", "models", "best", "noise", "warm_start_regrets")}))
     for title in ("by_trials", "by_steps"):
         budgets = sorted({budget for row in result[title].values() for budget in row}, key=int)
         print(f"\n| {title} | {' | '.join(budgets)} |\n|---|{'---:|' * len(budgets)}")
         for name, row in result[title].items():
             print(f"| {name} | {' | '.join(_cell(row.get(budget)) for budget in budgets)} |")
-    print("\n| paired difference of regret | mean and 95 % interval |\n|---|---:|")
-    for question, found in result["questions"].items():
-        print(f"| {question} | {_cell(found)} |")
+    for title, asked in (("regret", "questions"), ("regret after the finals", "final_questions")):
+        print(f"\n| paired difference of {title} | mean and 95 % interval |\n|---|---:|")
+        for question, found in result[asked].items():
+            print(f"| {question} | {_cell(found)} |")
+    print("\n| regret after the finals | mean and 95 % interval |\n|---|---:|")
+    for name, found in result["final_regret"].items():
+        print(f"| {name} | {_cell(found)} |")
 
 
 def _cell(found: Mapping[str, float] | None) -> str:
@@ -238,7 +267,7 @@ def _cell(found: Mapping[str, float] | None) -> str:
 
 
 def _trace(found: Mapping[str, Any]) -> Trace:
-    return Trace(regrets=tuple(found["regrets"]), steps=tuple(found["steps"]), n_pruned=found["n_pruned"])
+    return Trace(**{**found, "regrets": tuple(found["regrets"]), "steps": tuple(found["steps"])})
 
 
 def _best_method(rows: Sequence[Row], metric: str) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Would other settings of the product's search do better? The same replays in memory, which is much quicker.
 
-    python -m studies.search_quality.variants [--task TASK] [--seeds 24]
-    python -m studies.search_quality.variants --method lora [--task TASK] [--seeds 20]   # which sampler?
+    python -m studies.search_quality.variants [--problem PROBLEM] [--seeds 24]
+    python -m studies.search_quality.variants --method lora [--problem PROBLEM] [--seeds 20]   # which sampler?
 
 Sampler and pruner are built here with the product's settings, or with one changed; the variant "product" is there
 to be compared with what `run.py` finds through the product's own loop.
@@ -81,42 +81,43 @@ SAMPLERS = {
 
 
 def main() -> None:
-    """Replay every variant; write results/variants-<task>.json, or samplers-<task>-<method>.json, and print a table."""
+    """Replay every variant; write results/variants-<problem>.json or samplers-<problem>-<method>.json, print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=list(params()["tasks"]), action="append")
+    parser.add_argument("--problem", choices=list(params()["problems"]), action="append")
     parser.add_argument("--seeds", type=int, default=24)
     parser.add_argument("--lines", type=int, help="of the table; all without it")
     parser.add_argument("--method", help="compare samplers on the space of this method alone")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ExperimentalWarning)
     RESULTS.mkdir(exist_ok=True)
-    for slug in arguments.task or params()["tasks"]:
-        replays = prepare(slug, arguments.lines, arguments.method)
+    for problem_name in arguments.problem or params()["problems"]:
+        replays = prepare(problem_name, arguments.lines, arguments.method)
         if arguments.method:
             compared = compare_samplers(replays, arguments.seeds)
-            result = {"task": slug, "method": arguments.method, **compared}
-            name = f"samplers-{slug}-{arguments.method}.json"
+            result = {"problem": problem_name, "method": arguments.method, **compared}
+            name = f"samplers-{problem_name}-{arguments.method}.json"
         else:
-            result = {"task": slug, "variants": compare_variants(slug, replays, arguments.seeds)}
-            name = f"variants-{slug}.json"
+            variants = compare_variants(problem_name, replays, arguments.seeds)
+            result = {"problem": problem_name, "variants": variants}
+            name = f"variants-{problem_name}.json"
         result |= {"n_seeds": arguments.seeds, "machine": machine("cpu")}
         (RESULTS / name).write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compare_variants(slug: str, replays: Replay, n_seeds: int) -> dict[str, Any]:
+def compare_variants(name: str, replays: Replay, n_seeds: int) -> dict[str, Any]:
     """Replay `VARIANTS` and print a table; return settings and mean regrets by name."""
     columns = [f"{arm} {n}" for arm in ARMS for n in N_TRIALS]
-    print(f"\n| {slug} | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+    print(f"\n| {name} | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     found = {}
-    for name, variant in VARIANTS.items():
+    for variant_name, variant in VARIANTS.items():
         row = {}
         for arm in ARMS:
             for n in N_TRIALS:
                 traces = [replay_variant(replays, variant, arm, n, seed) for seed in range(n_seeds)]
                 row[f"{arm}-{n}"] = interval([trace.regrets[-1] for trace in traces])
-        found[name] = {"settings": asdict(variant), "regret": row}
+        found[variant_name] = {"settings": asdict(variant), "regret": row}
         cells = (f"{one['mean']:.3f} ±{(one['high'] - one['low']) / 2:.3f}" for one in row.values())
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {variant_name} | {' | '.join(cells)} |", flush=True)
     return found
 
 
@@ -153,23 +154,23 @@ def compare_samplers(replays: Replay, n_seeds: int) -> dict[str, Any]:
     return {"samplers": found, "differences": differences}
 
 
-def prepare(slug: str, n_lines: int | None = None, method: str | None = None) -> Replay:
+def prepare(name: str, n_lines: int | None = None, method: str | None = None) -> Replay:
     """Return the replay of a task, with the model that cross-validation prefers.
 
     Args:
-        slug: Task.
+        name: Of the problem in params.json.
         n_lines: Lines of the table that are used; None for all.
         method: The space has this method alone, and its best is the best of that method; None for all methods.
     """
-    given, seed = problem(slug), params()["seed"]
+    given, seed = problem(name), params()["seed"]
     if method is not None:
         parts = tuple(part for part in given.space.methods if part.method == method)
         warm_starts = tuple(candidate for candidate in given.warm_starts if candidate.method == method)
         given = replace(given, space=SearchSpace(methods=parts), warm_starts=warm_starts)
-    rows = read_table(TABLE / f"{slug}.jsonl", n_lines)
+    rows = read_table(TABLE / f"{name}.jsonl", n_lines)
     metric = given.task.primary_metric
     errors = compare_models(rows, given.space, metric, seed=seed)
-    kind = min(errors, key=lambda name: errors[name]["rmse"])
+    kind = min(errors, key=lambda model: errors[model]["rmse"])
     return Replay.of(given, fit(rows, given.space, metric, kind, seed=seed), seed=seed)
 
 

@@ -1,5 +1,7 @@
 """New trials appear in the study whole, and the same ones whenever they are asked for."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -8,6 +10,7 @@ from advisor.search.asking import ask, open_trial, spec_of
 from advisor.search.distributions import parameters_of
 from advisor.search.sampling import make_sampler
 from advisor.search.study import quiet_optuna
+from advisor.search_space import SearchSpace
 from tests.search.fakes import candidate, settings, space
 from tests.search.several_bases import joint_settings
 
@@ -92,9 +95,24 @@ def test_a_sampled_trial_is_drawn_for_all_objectives_of_the_study():
     assert len(study.trials) == 9
 
 
+def space_without_rates() -> SearchSpace:
+    """Return a space in which no other learning rate can be tried."""
+    methods = [replace(part, dimensions=tuple(d for d in part.dimensions if d.name == "r")) for part in space().methods]
+    return SearchSpace(methods=tuple(methods))
+
+
+def test_a_larger_rate_of_the_recommendation_is_trained_as_it_was_enqueued():
+    study = optuna.create_study(direction="maximize")
+    specs = [spec_of(ask(study, settings(), 3), settings()) for _ in range(3)]
+    assert [spec.candidate for spec in specs[0:3:2]] == [candidate(), candidate(learning_rate=3e-3)]
+    assert study.trials[2].params == {"method": "lora", "lora.learning_rate": 3e-3, "lora.r": 8}
+    assert [trial.user_attrs["origin"] for trial in study.trials] == ["recommendation", "sampler", "recommendation"]
+
+
 def test_warm_starts_take_turns_with_sampled_trials_as_they_are_and_once():
     study = optuna.create_study(direction="maximize")
-    specs = [spec_of(ask(study, settings(), 2), settings()) for _ in range(5)]
+    alone = settings(space=space_without_rates())
+    specs = [spec_of(ask(study, alone, 2), alone) for _ in range(5)]
     assert [spec.candidate for spec in specs[0:3:2]] == list(settings().warm_starts)
     origins = [trial.user_attrs["origin"] for trial in study.trials]
     assert origins == ["recommendation", "sampler", "recommendation", "sampler", "sampler"]

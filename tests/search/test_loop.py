@@ -100,10 +100,12 @@ def test_the_recommendation_is_tried_first_as_it_was_recommended(tmp_path):
 
 
 def test_warm_starts_take_turns_with_sampled_trials_and_at_most_a_third_of_all(tmp_path):
-    warm_starts = tuple(candidate(learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4, 4e-4, 5e-4))
+    # The fake values of LoRA are best at a rate of 1e-3.
+    warm_starts = tuple(candidate(method, learning_rate=1e-3) for method in ("lora", "ia3"))
     outcome = search(tmp_path, about=settings(warm_starts=warm_starts), planned=plan(9))
     assert [record.origin for record in outcome.records] == ["recommendation", "sampler"] * 3 + ["sampler"] * 3
-    assert [record.candidate for record in outcome.records[0:5:2]] == list(warm_starts[:3])
+    tried = [record.candidate for record in outcome.records[0:5:2]]
+    assert tried == [warm_starts[0], candidate(learning_rate=1e-2), warm_starts[1]]
 
 
 def test_a_search_runs_as_many_trials_as_planned_and_ends_for_that_reason(tmp_path):

@@ -363,13 +363,16 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path, damage, make
 def test_without_the_list_of_live_trials_they_begin_again(tmp_path, caplog):
     expected, _ = uninterrupted(tmp_path / "whole", wide())
     storage = stopped_in(folder := tmp_path / "run", 0, 10, wide)
+    n_begun = storage.get_n_trials(0)
     (folder / FOLDER_NAME / ROUND_NAME).write_text('{"schema_version": 1, "live"')
     runner = wide()
     outcome = run(folder, storage, Fuse(), runner=runner)
     assert runner.resumed == []
     assert sorted(record.number for record in outcome.records) == list(range(N_TRIALS))
-    assert {record.number: record.value for record in outcome.records} == {
-        record.number: record.value for record in expected.records
+    # Trials that are asked for later go by what is finished then, and that comes in another order now.
+    assert n_begun == 4
+    assert {record.number: record.value for record in outcome.records if record.number < n_begun} == {
+        record.number: record.value for record in expected.records if record.number < n_begun
     }
     assert "live trials begin again" in caplog.text
 
