@@ -1,11 +1,11 @@
 """Which warm start comes next: the recommendation, its learning rate, then the runners-up.
 
 Published learning rates are those of longer trainings on more data than the trials of a search have, and short runs
-want larger ones (schulman2025lora-002). So the recommendation is tried first as it is, then at ten times its rate or the
-end of the searched range, and on upwards as long as that gives the best warm start so far. The runners-up follow at as much more than their own
-published rate as was best by then: whether a rate is too small depends on the length of the trials, on the data and the
-base model, which all methods share. Replays of recorded trainings compare this with the recommendations in their order
-(`studies/search_quality`).
+want larger ones (schulman2025lora-002). So the recommendation is tried first as it is, then at ten times its rate or
+the end of the searched range, and on upwards as long as that gives the best warm start so far. The runners-up follow
+at as much more than their own published rate as was best by then: whether a rate is too small depends on the length
+of the trials, on the data and the base model, which all methods share. Replays of recorded trainings compare this
+with the recommendations in their order (`studies/search_quality`).
 
 Not covered: rates below the published one, which the sampler may still draw. A study of several base models tries the
 recommendations in their order.
