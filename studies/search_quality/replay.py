@@ -1,7 +1,8 @@
 """Whole studies against the simulated runner: what is the best found so far really worth?
 
 `warm`, `wrong` and `cold` go through the product (`advisor.search.run_search`): sampler, pruner, warm starts, order of
-decisions as they are. `cold` has no knowledge: its one warm start, which a study must have, is a random point.
+decisions as they are. `cold` has no knowledge: its one warm start, which a study must have, is a random point, and no
+larger learning rates of it are tried.
 `random` and `hyperband` are Optuna's own classes with their defaults, on the same space and runner.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from random import Random
 from statistics import fmean
 from typing import Literal
+from unittest.mock import patch
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
@@ -20,7 +22,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from advisor.candidates import Candidate
 from advisor.result import Plan
-from advisor.search import PRUNER_NAME, SAMPLER_NAME, StudySettings, quiet_optuna, run_search
+from advisor.search import PRUNER_NAME, SAMPLER_NAME, StudySettings, quiet_optuna, run_search, warm_starts
 from advisor.search.distributions import parameters_of, suggest
 from advisor.search.outcome import N_FINALISTS
 from advisor.trial import TrialSpec
@@ -95,7 +97,11 @@ class Replay:
             # `hyperband` reports at every recorded rung: its brackets are what makes early ones safe.
             pruner = HyperbandPruner(min_resource=steps[0], max_resource=steps[-1], reduction_factor=2)
             return self.plain(TPESampler(seed=seed), pruner, n_trials, seed, steps=steps)
-        return self._product(self.warm_starts(arm, seed), n_trials, seed, folder)
+        first = self.warm_starts(arm, seed)
+        if arm == "cold":
+            with patch.object(warm_starts, "RATE_STEP", 1.0):
+                return self._product(first, n_trials, seed, folder)
+        return self._product(first, n_trials, seed, folder)
 
     def warm_starts(self, arm: Arm, seed: int) -> tuple[Candidate, ...]:
         """Return what a study of this arm tries first."""

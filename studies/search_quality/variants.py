@@ -3,8 +3,8 @@
     python -m studies.search_quality.variants [--problem PROBLEM] [--seeds 24]
     python -m studies.search_quality.variants --method lora [--problem PROBLEM] [--seeds 20]   # which sampler?
 
-Sampler and pruner are built here with the product's settings, or with one changed; the variant "product" is there
-to be compared with what `run.py` finds through the product's own loop.
+Sampler and pruner are built here with the product's settings, or with one changed. The warm starts come as recommended
+and one after the other, unless the variant says otherwise; `run.py` replays the order that the product has now.
 
 With `--method` the space is that of one method alone, so that it has no conditions and a Gaussian process can model it:
 Optuna's samplers are then compared at the same number of startup trials, with the product's pruner, paired by seed.
@@ -65,7 +65,7 @@ class Variant:
 
 
 VARIANTS = {
-    "product": Variant(),
+    "warm starts one after the other": Variant(),
     "6 random trials beside warm starts": Variant(n_random_beside=6),
     "the recommendation alone": Variant(share=0.0),
     "warm starts and drawn trials in turn": Variant(spread=True),

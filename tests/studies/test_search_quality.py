@@ -184,6 +184,17 @@ def test_a_warm_study_begins_with_the_recommendation(tmp_path: Path) -> None:
     assert trace.regrets == (studies.regret(("lora", {"learning_rate": 1e-4, "r": 8})),)
 
 
+def test_a_cold_study_does_not_look_for_the_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = replay()
+    seen = studies.study("cold", 6, 0, tmp_path / "study")
+    monkeypatch.setattr("advisor.search.warm_starts.RATE_STEP", 2.0)
+    assert studies.study("cold", 6, 0, tmp_path / "study") == seen
+    # The step would be felt elsewhere.
+    at_two = studies.study("warm", 6, 0, tmp_path / "study")
+    monkeypatch.setattr("advisor.search.warm_starts.RATE_STEP", 10.0)
+    assert studies.study("warm", 6, 0, tmp_path / "study") != at_two
+
+
 def test_a_wrong_recommendation_is_among_the_worst_tenth(tmp_path: Path) -> None:
     studies = replay()
     rng = Random(1)
