@@ -186,9 +186,9 @@ def test_a_warm_study_begins_with_the_recommendation(tmp_path: Path) -> None:
 
 def test_a_cold_study_does_not_look_for_the_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     studies = replay()
-    seen = studies.study("cold", 3, 0, tmp_path / "study")
+    seen = studies.study("cold", 6, 0, tmp_path / "study")
     monkeypatch.setattr("advisor.search.warm_starts.RATE_STEP", 2.0)
-    assert studies.study("cold", 3, 0, tmp_path / "study") == seen
+    assert studies.study("cold", 6, 0, tmp_path / "study") == seen
     # The step would be felt elsewhere.
     at_two = studies.study("warm", 12, 1, tmp_path / "study")
     monkeypatch.setattr("advisor.search.warm_starts.RATE_STEP", 10.0)
