@@ -14,11 +14,12 @@ from advisor.result import Plan
 from advisor.search import StudySettings, run_search
 from advisor.search import keeper as search_keeper
 from advisor.search import loop as search_loop
-from advisor.search.asking import ORIGIN, WARM_START
+from advisor.search.asking import ORIGIN
 from advisor.search.checkpoints import Checkpoints
 from advisor.search.journal import Journal
 from advisor.search.sampling import SAMPLER_NAME
 from advisor.search.study import PRUNER_NAME, open_study
+from advisor.search.warm_starts import WARM_START
 from advisor.training import runner as device_runner
 from advisor.training.groups import Groups
 from advisor.training.loop import Training

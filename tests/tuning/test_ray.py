@@ -229,7 +229,7 @@ def test_gpus_in_the_books_of_a_real_cluster_are_given_out_once(tmp_path, monkey
         found._link.give(pickle.dumps((OfGpus, ())))
         workers = [found._worker(), found._worker()]
         for one in workers:
-            one.ready().result(timeout=60)
+            one.ready().result(timeout=180)
         assert sorted(one.submit("visible").result() for one in workers) == ["1", "2"]
         assert sorted(one.name.rpartition(", ")[2] for one in workers) == ["GPU 1)", "GPU 2)"]
         for one in workers:

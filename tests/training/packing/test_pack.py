@@ -71,7 +71,8 @@ def assert_same(solo: list[Any], pack: list[Any], solo_losses: list[list[float]]
         assert values.keys() == expected_values.keys()
         for name, value in values.items():
             if not any(part in name for part in WITHOUT_GRADIENT):
-                torch.testing.assert_close(value, expected_values[name], rtol=1e-4, atol=2e-5, msg=name)
+                # A hundredth of one step of Adam: what processors with other orders of sums leave of such gradients.
+                torch.testing.assert_close(value, expected_values[name], rtol=1e-4, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("kind", ALL)
