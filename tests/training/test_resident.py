@@ -11,6 +11,7 @@ import torch
 from advisor.modeling.attachment import attach_adapter
 from advisor.modeling.base import BaseModel, BaseRequest, load_base_model
 from advisor.training.resident import Resident
+from tests.conftest import thaw
 from tests.training.toy import CLONES, candidate, splits
 
 pytestmark = pytest.mark.slow  # together more than the fast part can take
@@ -80,6 +81,7 @@ def test_where_one_base_model_may_be_in_memory_the_old_one_is_gone_before_the_ne
         return load_base_model(request, device)
 
     monkeypatch.setattr("advisor.training.resident.load_base_model", counted)
+    monkeypatch.setattr(gc, "unfreeze", thaw)
     gc.disable()  # nothing may depend on when Python happens to collect
     try:
         data.base_model(second)
