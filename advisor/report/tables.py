@@ -24,6 +24,7 @@ from advisor.report.formatting import (
     visible,
 )
 from advisor.report.intervals import Intervals
+from advisor.report.origins import origin_of
 from advisor.report.run_folder import RunFolder
 from advisor.report.setting_names import setting_title
 from advisor.report.verdict import best_so_far, outcome
@@ -266,7 +267,7 @@ def trials_table(run: RunFolder, metric: str) -> Table:
         Row(
             cells=(
                 str(trial.number),
-                {"recommendation": "warm\u00a0start", "sampler": "sampler", "retry": "run\u00a0again"}[trial.origin],
+                origin_of(trial, run.recommendation),
                 *((base_title(trial.candidate),) if several_bases else ()),
                 trial.candidate.method,
                 settings(_searched(trial, run.trials)),

@@ -1,0 +1,41 @@
+"""Where a trial comes from, in the words of the table of trials."""
+
+from advisor.candidates import Candidate
+from advisor.recommendation import Recommendation
+from advisor.trial import TrialRecord
+
+_RATE = "learning_rate"
+
+
+def origin_of(trial: TrialRecord, recommendation: Recommendation) -> str:
+    """Say which recommended candidate a trial is and by how much its learning rate was raised, or who drew it.
+
+    Args:
+        trial: Any of the study.
+        recommendation: What the study began with; its first candidate is the recommendation.
+    """
+    if trial.origin != "recommendation":
+        return {"sampler": "sampler", "retry": "run\u00a0again"}[trial.origin]
+    same = [
+        (place, one.candidate)
+        for place, one in enumerate(recommendation.candidates)
+        if _without_rate(one.candidate) == _without_rate(trial.candidate)
+    ]
+    if not same:
+        return "warm\u00a0start"
+    # Two of them may differ in their rates alone.
+    place, recommended = min(same, key=lambda found: found[1].hyperparameters != trial.candidate.hyperparameters)
+    name = f"runner-up\u00a0{place + 1}" if place else "recommendation"
+    return name + _raised(recommended, trial.candidate)
+
+
+def _without_rate(candidate: Candidate) -> tuple[str, str, dict[str, object]]:
+    others = {name: value for name, value in candidate.hyperparameters.items() if name != _RATE}
+    return candidate.base_model, candidate.method, others
+
+
+def _raised(recommended: Candidate, trained: Candidate) -> str:
+    before, after = recommended.hyperparameters.get(_RATE), trained.hyperparameters.get(_RATE)
+    if not isinstance(before, (int, float)) or not isinstance(after, (int, float)) or before == after:
+        return ""
+    return f", rate\u00a0×\u00a0{after / before:.3g}"
