@@ -56,6 +56,7 @@ def test_every_warm_start_lies_in_the_space_and_the_first_is_the_recommendation(
     assert len(space.methods) <= MOST_METHODS
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), task=st.sampled_from(sorted(TASKS)), vram=st.sampled_from([4, 16, 80, None]))
 def test_every_choice_in_the_space_is_a_valid_candidate(data, task, vram):

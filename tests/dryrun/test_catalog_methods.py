@@ -20,6 +20,8 @@ from advisor.spec import Architecture
 from tests.dryrun.test_peft_methods import compare, llama, roberta, step_of, t5
 from tests.training.methods import SMALL
 
+pytestmark = pytest.mark.slow
+
 Build = Callable[[], PreTrainedModel]
 KINDS: dict[str, tuple[Build, Architecture, Head]] = {
     "roberta": (roberta, "encoder-only", "sequence-classification"),

@@ -38,6 +38,8 @@ from advisor.errors import DataError, InputError, UnknownNameError
 from advisor.modeling.quiet import quiet_libraries
 from tests.dryrun.method_configs import FURTHER, PUBLISHED, TINY, Settings
 
+pytestmark = pytest.mark.slow
+
 KNOWLEDGE = Path(__file__).parents[2] / "knowledge"
 BATCH, LENGTH, HIDDEN = 2, 12, 64
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.examples.files import BATCH_FILES, EXAMPLES, own_lines, parse, read
 
+pytestmark = pytest.mark.slow
+
 BATCH_FILE = pytest.mark.parametrize("path", BATCH_FILES, ids=lambda path: path.name)
 WORKERS, TUNE = EXAMPLES / "slurm" / "workers.sbatch", EXAMPLES / "slurm" / "tune.sbatch"
 # All long options of Slurm 22.05's sbatch that take a value or stand alone: sbatch(1) of Debian's slurm-client

@@ -25,6 +25,8 @@ from advisor.spec import Architecture
 from tests.training.methods import NEAR_THE_BASE_MODEL, NOT_AT_THE_BASE_MODEL
 from tests.training.toy import MORE_SUPPORTED, SETTINGS, SUPPORTED, UNSUPPORTED, candidate
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 # A head whose formula has no classifier of its own.
 # A method that nobody is recommended is tried on one architecture in a quick run.

@@ -21,6 +21,7 @@ def ask(task: str, vram: float | None = 24, gpu: str | None = None, **more: obje
     return recommend(CodeTask(task=task, budget=Budget(vram_gib=vram, gpu=gpu), **more))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vram", [4, 24, 80, None])
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_gets_a_sound_recommendation(task, vram):

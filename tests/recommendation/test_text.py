@@ -14,6 +14,7 @@ def shown(task: str = "clone-detection", vram: float | None = 24, width: int = 8
     return render(recommend(CodeTask(task=task, budget=Budget(vram_gib=vram), **more)), width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [60, 88, 120])
 @pytest.mark.parametrize("task", TASKS)
 def test_lines_keep_to_the_width_and_hold_no_escape_codes(task, width):

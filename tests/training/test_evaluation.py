@@ -20,6 +20,8 @@ from advisor.training.evaluation import (
 from advisor.training.tokens import TokenRow
 from tests.training.toy import SETTINGS, TASKS, UNSUPPORTED, base_for, candidate, tokenized
 
+pytestmark = pytest.mark.slow
+
 BaseFolder = Callable[..., Path]
 
 

@@ -19,6 +19,8 @@ from advisor.training.batches import collate, training_batches
 from advisor.training.loop import NonFiniteLossError, Training
 from tests.training.toy import SETTINGS, TASKS, base_for, candidate, tokenized
 
+pytestmark = pytest.mark.slow
+
 BaseFolder = Callable[..., Path]
 N_STEPS = 6
 

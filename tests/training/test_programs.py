@@ -43,6 +43,7 @@ def test_answers_are_judged_in_their_order_with_the_tests_of_their_examples() ->
     assert found[1] == Verdict(outcome="failed", error="AssertionError")
 
 
+@pytest.mark.slow
 def test_hostile_answers_fail_and_whoever_runs_them_lives(tmp_path: Path) -> None:
     beside = tmp_path / "beside"
     tmp_path.chmod(0o777)

@@ -88,6 +88,7 @@ def test_references_that_fail_their_tests_are_named_and_refused_when_none_passes
         task_as_measured(TASK, files(valid=(BAD,), test=(BAD,)), allow_execution=True)
 
 
+@pytest.mark.slow
 def test_a_reference_that_never_ends_is_one_that_fails():
     endless = replace(GOOD, example_id="endless", tests=ProgramTests(code="while True: pass"))
     _, (_, said) = task_as_measured(TASK, files(test=(endless,)), allow_execution=True)

@@ -31,6 +31,8 @@ from advisor.spec import Architecture
 from tests.models import MAX_POSITIONS, tiny_tokenizer
 from tests.training.toy import candidate
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 LABELS = ("no", "perhaps", "yes")
 SIZE, LAYERS, HEADS, INNER = 32, 2, 4, 64

@@ -13,6 +13,8 @@ from tests.trained_adapters import train_adapter
 from tests.training.packing.trainings import alone, packed, parameters_of
 from tests.training.toy import TASKS, base_for, candidate
 
+pytestmark = pytest.mark.slow
+
 N_STEPS = 3
 
 
