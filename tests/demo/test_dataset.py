@@ -15,6 +15,8 @@ from advisor.demo.rewrites.names import canonical_source
 from advisor.errors import DataError
 from tests.demo.source_tree import write_packages
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"n_train": 40, "n_valid": 12, "n_test": 20}
 
 

@@ -18,6 +18,8 @@ from advisor.feasibility.estimate import Estimate
 from advisor.feasibility.stored import estimate_step
 from tests.model_folders import adapter_file, config_folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def ask(tmp_path):

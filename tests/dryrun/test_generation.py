@@ -20,6 +20,8 @@ from advisor.modeling.base import AUTO_CLASSES
 from advisor.modeling.quiet import quiet_libraries
 from tests.dryrun.tiny_workloads import HEAD_SIZE, HEADS, KV_HEADS, VOCAB, Family, workload_of
 
+pytestmark = pytest.mark.slow
+
 LAYERS = 2
 TARGET = 10
 

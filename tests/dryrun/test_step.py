@@ -30,6 +30,8 @@ from advisor.modeling.quiet import quiet_libraries
 from advisor.spec import Architecture
 from tests.dryrun.tiny_workloads import FAMILIES, source_of, workload_of
 
+pytestmark = pytest.mark.slow
+
 LAYERS, RANK, BATCH, LENGTH, VOCAB = 2, 4, 3, 24, 320
 # Embedding and output; queries and outputs, keys and values, feed-forward part, two norms; the last norm.
 LAYER = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128 + 2 * 64

@@ -29,6 +29,8 @@ from advisor.spec import Architecture
 from advisor.tuning.merging import prepare_merge
 from tests.training.toy import MORE_SETTINGS, SETTINGS, candidate
 
+pytestmark = pytest.mark.slow
+
 BaseFolder = Callable[..., Path]
 CPU = torch.device("cpu")
 LABELS = ("no", "perhaps", "yes")

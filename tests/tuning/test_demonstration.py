@@ -10,6 +10,8 @@ from advisor.errors import InputError, UnknownNameError
 from advisor.tuning.demonstration import DEFAULT_TASK, SIZES, Demonstration
 from advisor.tuning.request import TuningRequest
 
+pytestmark = pytest.mark.slow
+
 
 def request_for(demonstration: Demonstration, **changes: object) -> TuningRequest:
     return TuningRequest(

@@ -12,6 +12,8 @@ from advisor.report.publishing import PublishRequest, prepare_publication, summa
 from tests.report import fixtures
 from tests.report.publishing import runs
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_" + "a" * 34
 
 

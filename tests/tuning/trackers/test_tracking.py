@@ -12,6 +12,8 @@ from advisor.tuning.trackers.contract import Ending, Point, TrackedRun
 from advisor.tuning.trackers.tracking import Tracking
 from tests.tuning.trackers import studies
 
+pytestmark = pytest.mark.slow
+
 SECRET_ADDRESS = "https://me:hunter2@tracking.example/api"
 
 
