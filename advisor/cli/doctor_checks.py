@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from advisor.cores import usable_cores
 from advisor.errors import InputError
 from advisor.spec import GIB
 
@@ -109,7 +110,7 @@ def device_findings(torch: Any, *, has_nvidia_driver: bool) -> list[Finding]:
 
 def host_findings() -> list[Finding]:
     """Say how many cores and how much memory this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     few = "data is prepared and small models are trained slowly" if cores < 4 else ""
     found = [Finding(name="cpu cores", value=str(cores), level="note" if few else "ok", meaning=few)]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:

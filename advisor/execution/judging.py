@@ -1,11 +1,11 @@
 """Run many programs, several at a time."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from threading import Event
 
+from advisor.cores import usable_cores
 from advisor.errors import InputError
 from advisor.execution.limits import Limits
 from advisor.execution.outcome import Execution, Program
@@ -28,7 +28,7 @@ def judge(
     Args:
         programs: Candidates with their tests.
         limits: What each may use up; the defaults of `Limits` if None.
-        n_workers: Programs at a time; the number of processors if None. Each is a process of its own, so threads of
+        n_workers: Programs at a time; the number of usable cores if None. Each is a process of its own, so threads of
             this process suffice to look after them.
         allow_execution: Must be True, see `run_program`.
         progress: Called in this thread with programs done and programs in all, after each.
@@ -38,7 +38,7 @@ def judge(
         SandboxError: A sandbox could not be made; programs not yet started are not run.
     """
     require_permission(allow_execution)
-    n_workers = (os.cpu_count() or 1) if n_workers is None else n_workers
+    n_workers = usable_cores() if n_workers is None else n_workers
     if n_workers < 1:
         raise InputError(f"n_workers must be at least 1, is {n_workers}")
     given_up = Event()

@@ -9,7 +9,6 @@ Not covered: several samples for one example (pass@k), and other languages than 
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import get_args
 
 from advisor import durable
 from advisor.catalog.tasks import Metric, Task
+from advisor.cores import usable_cores
 from advisor.data.examples import Example
 from advisor.execution.benchmarks import program_of
 from advisor.execution.judging import judge
@@ -64,12 +64,12 @@ class ProgramJudge:
         Args:
             kept: File in which verdicts are kept, whose folder exists when the first program is run; None for none.
             limits: What each program may use up.
-            n_workers: Programs at a time; the number of processors, but no more than 8, if None.
+            n_workers: Programs at a time; the number of usable cores, but no more than 8, if None.
             progress: Called with programs run and programs to run, after each.
         """
         self._path = kept
         self._limits = limits
-        self._n_workers = n_workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+        self._n_workers = n_workers or min(_MOST_WORKERS, usable_cores())
         self._progress = progress
         self._known: dict[str, Verdict] | None = None
         self._is_cut = False  # the file ends within a line, which a killed process left

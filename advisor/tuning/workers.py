@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from advisor.cores import usable_cores
 from advisor.errors import InputError
 from advisor.spec import GIB
 from advisor.trial import TrialRunner
@@ -54,8 +55,8 @@ def devices_of(request: TuningRequest, runner: "DeviceRunner", need_bytes: int |
             raise InputError(f"--workers {asked}: there is a worker for each GPU, and this machine has {there}")
         return tuple(f"cuda:{index}" for index in range(asked or there))
     room = _room_on_cpu(need_bytes)
-    if asked is not None and asked > (os.cpu_count() or 1):
-        raise InputError(f"--workers {asked}: this machine has {os.cpu_count()} cores; give at most as many")
+    if asked is not None and asked > (cores := usable_cores()):
+        raise InputError(f"--workers {asked}: {cores} cores may be used here; give at most as many")
     return ("cpu",) * (asked or room)
 
 
@@ -91,7 +92,7 @@ def workers_of(
         yield runner
         return
     on_cpu = devices[0] == "cpu"
-    threads = max(1, (os.cpu_count() or 1) // len(devices)) if on_cpu else None
+    threads = max(1, usable_cores() // len(devices)) if on_cpu else None
     theirs = replace(request, workers=1, gpus_per_worker=1, storage=None, study=None)
     others = [
         ProcessWorker(
@@ -157,7 +158,7 @@ def _devices_of_several(request: TuningRequest, n_gpus: int) -> tuple[str, ...]:
 
 def _room_on_cpu(need_bytes: int | None) -> int:
     """Return how many workers the cores and the free memory have room for."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if need_bytes is None:
         return cores
     free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -125,7 +125,7 @@ def test_programs_at_a_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         return []
 
     monkeypatch.setattr(programs, "judge", judged)
-    monkeypatch.setattr(os, "cpu_count", lambda: 256)
+    monkeypatch.setattr(programs, "usable_cores", lambda: 256)
     with pytest.raises(ValueError, match="shorter"):  # the fake runs nothing
         ProgramJudge().verdicts([example()], [RIGHT])
     assert seen == [8]

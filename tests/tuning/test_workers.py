@@ -50,7 +50,7 @@ def test_apples_gpu_is_one_device():
 
 
 def test_on_the_processor_cores_and_free_memory_bound_the_workers(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(workers_module, "usable_cores", lambda: 6)
     monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 20 * GIB // 4096)
     assert devices_of(asking(None), On("cpu"), None) == ("cpu",) * 6
     # 80 % of 20 GiB has room for five processes of 2 GiB and one each for PyTorch.
@@ -84,7 +84,7 @@ def test_a_study_of_two_workers_ends_whole_although_one_is_killed(inputs, tmp_pa
             made.append(self)
 
     monkeypatch.setattr("advisor.workers.process.ProcessWorker", Watched)
-    monkeypatch.setattr(workers_module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers_module, "usable_cores", lambda: 2)
     events: list[object] = []
 
     def on_event(event: object) -> None:
