@@ -1,6 +1,5 @@
 """Fixtures of all tests that train: tiny base models, built once per session."""
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from tests.models import save_tiny_base_model
 
 @pytest.fixture(autouse=True, scope="session")
 def fast_for_small_models() -> None:
-    """Models this small lose time to threads, and to garbage collections that look at all imported modules."""
+    """Models this small lose time to threads."""
     torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +26,6 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         key = architecture, family
         if key not in built:
             built[key] = save_tiny_base_model(architecture, root / f"{architecture}-{family}", family=family)
-            gc.freeze()  # the model's module was imported just now
         return built[key]
 
     return folder

@@ -2,6 +2,7 @@
 
 from advisor.candidates import Candidate
 from advisor.recommendation import Recommendation
+from advisor.report.formatting import NBSP
 from advisor.trial import TrialRecord
 
 _RATE = "learning_rate"
@@ -15,17 +16,17 @@ def origin_of(trial: TrialRecord, recommendation: Recommendation) -> str:
         recommendation: What the study began with; its first candidate is the recommendation.
     """
     if trial.origin != "recommendation":
-        return {"sampler": "sampler", "retry": "run\u00a0again"}[trial.origin]
+        return {"sampler": "sampler", "retry": f"run{NBSP}again"}[trial.origin]
     same = [
         (place, one.candidate)
         for place, one in enumerate(recommendation.candidates)
         if _without_rate(one.candidate) == _without_rate(trial.candidate)
     ]
     if not same:
-        return "warm\u00a0start"
+        return f"warm{NBSP}start"
     # Two of them may differ in their rates alone.
     place, recommended = min(same, key=lambda found: found[1].hyperparameters != trial.candidate.hyperparameters)
-    name = f"runner-up\u00a0{place + 1}" if place else "recommendation"
+    name = f"runner-up{NBSP}{place + 1}" if place else "recommendation"
     return name + _raised(recommended, trial.candidate)
 
 
@@ -38,4 +39,4 @@ def _raised(recommended: Candidate, trained: Candidate) -> str:
     before, after = recommended.hyperparameters.get(_RATE), trained.hyperparameters.get(_RATE)
     if not isinstance(before, (int, float)) or not isinstance(after, (int, float)) or before == after:
         return ""
-    return f", rate\u00a0×\u00a0{after / before:.3g}"
+    return f", rate{NBSP}×{NBSP}{after / before:.3g}"

@@ -8,7 +8,8 @@ larger learning rates of it are tried.
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,7 +23,17 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from advisor.candidates import Candidate
 from advisor.result import Plan
-from advisor.search import PRUNER_NAME, SAMPLER_NAME, StudySettings, quiet_optuna, run_search, warm_starts
+from advisor.search import (
+    PRUNER_NAME,
+    SAMPLER_NAME,
+    StudySettings,
+    loop,
+    quiet_optuna,
+    run_search,
+    sampling,
+    warm_starts,
+)
+from advisor.search import study as study_settings
 from advisor.search.distributions import parameters_of, suggest
 from advisor.search.outcome import N_FINALISTS
 from advisor.trial import TrialSpec
@@ -97,11 +108,8 @@ class Replay:
             # `hyperband` reports at every recorded rung: its brackets are what makes early ones safe.
             pruner = HyperbandPruner(min_resource=steps[0], max_resource=steps[-1], reduction_factor=2)
             return self.plain(TPESampler(seed=seed), pruner, n_trials, seed, steps=steps)
-        first = self.warm_starts(arm, seed)
-        if arm == "cold":
-            with patch.object(warm_starts, "RATE_STEP", 1.0):
-                return self._product(first, n_trials, seed, folder)
-        return self._product(first, n_trials, seed, folder)
+        with changed({"RATE_STEP": 1} if arm == "cold" else {}):
+            return self._product(self.warm_starts(arm, seed), n_trials, seed, folder)
 
     def warm_starts(self, arm: Arm, seed: int) -> tuple[Candidate, ...]:
         """Return what a study of this arm tries first."""
@@ -233,6 +241,16 @@ class Replay:
         """Return the mean over the value that the search saw and those of two further seeds."""
         further = (self.surrogate.curve(one.point, _FINAL_SEED * number + seed)[-1] for number in (1, 2))
         return fmean((one.value, *further))
+
+
+@contextmanager
+def changed(changes: Mapping[str, float]) -> Iterator[None]:
+    """Give settings of the search other values: `N_RANDOM_TRIALS`, `N_FREE_TRIALS`, `WARM_START_SHARE`, `RATE_STEP`."""
+    with ExitStack() as stack:
+        for name, number in changes.items():
+            module = next(one for one in (loop, sampling, study_settings, warm_starts) if hasattr(one, name))
+            stack.enter_context(patch.object(module, name, type(getattr(module, name))(number)))
+        yield
 
 
 def at_steps(trace: Trace, budget: int) -> float | None:

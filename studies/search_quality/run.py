@@ -12,22 +12,18 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
-from advisor.search import loop, sampling, warm_starts
-from advisor.search import study as study_settings
 from studies.gpu.entry import machine
 from studies.search_quality.problem import Problem, params, problem
-from studies.search_quality.replay import Arm, Replay, Trace, at_steps
+from studies.search_quality.replay import Arm, Replay, Trace, at_steps, changed
 from studies.search_quality.simulated_runner import point_of
 from studies.search_quality.surrogate import compare_models, deviations, fit
 from studies.search_quality.table import TABLE, Row, read_table
@@ -160,16 +156,6 @@ def replay_problem(
         },
         "machine": machine("cpu") | {"optuna": version("optuna")}, "seed": seed,
     }  # fmt: skip
-
-
-@contextmanager
-def changed(changes: Mapping[str, float]) -> Iterator[None]:
-    """Give settings of the search other values: `N_RANDOM_TRIALS`, `N_FREE_TRIALS`, `WARM_START_SHARE`, `RATE_STEP`."""
-    with ExitStack() as stack:
-        for name, number in changes.items():
-            module = next(one for one in (loop, sampling, study_settings, warm_starts) if hasattr(one, name))
-            stack.enter_context(patch.object(module, name, type(getattr(module, name))(number)))
-        yield
 
 
 def interval(values: Sequence[float], *, seed: int = 0) -> dict[str, float]:

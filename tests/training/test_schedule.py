@@ -94,10 +94,12 @@ def test_lora_plus_trains_alone_and_in_a_pack_as_with_the_optimizer_of_peft(
     neighbour = candidate(folder, architecture, "lora", r=8, learning_rate=1e-2, **settled)
     _, (together, _), _ = packed(base, [chosen, neighbour], task, N_STEPS)
     expected = by_peft(chosen, task_name, decay)
-    # Sums are ordered otherwise on other processors and in packs, and Adam makes steps of the whole rate (8e-3) out of
-    # gradients next to nothing. Without its weight decay a parameter of 0.1 would be off by 8e-5.
-    assert_equal(parameters_of(solo), expected, 1e-5)
-    assert_equal(parameters_of(together), expected, 1e-5)
+    # LoRA drifts on the encoder-decoder (`studies/packing_equality`): processors that sum in another order leave 2e-6.
+    # Without its weight decay a parameter of 0.1 would be off by 8e-5.
+    drift = 1e-5 if architecture == "encoder-decoder" else 0.0
+    assert_equal(parameters_of(solo), expected, 1e-6 + drift)
+    # A pack sums in another order, and Adam makes steps of the whole rate (8e-3) out of gradients next to nothing.
+    assert_equal(parameters_of(together), expected, 2e-6 + drift)
 
 
 def test_only_matrices_b_and_vectors_learn_faster(base_folder: BaseFolder) -> None:

@@ -63,7 +63,9 @@ def variants(folder: Path, architecture: Architecture, method: str) -> list[Cand
     ]
 
 
-def assert_same(solo: list[Any], pack: list[Any], solo_losses: list[list[float]], losses: list[list[float]]) -> None:
+def assert_same(
+    solo: list[Any], pack: list[Any], solo_losses: list[list[float]], losses: list[list[float]], atol: float = 2e-5
+) -> None:
     for expected, found in zip(solo_losses, losses, strict=True):
         assert found == pytest.approx(expected, rel=2e-6, abs=2e-6)
     for one, other in zip(solo, pack, strict=True):
@@ -71,8 +73,7 @@ def assert_same(solo: list[Any], pack: list[Any], solo_losses: list[list[float]]
         assert values.keys() == expected_values.keys()
         for name, value in values.items():
             if not any(part in name for part in WITHOUT_GRADIENT):
-                # A hundredth of one step of Adam: what processors with other orders of sums leave of such gradients.
-                torch.testing.assert_close(value, expected_values[name], rtol=1e-4, atol=1e-4, msg=name)
+                torch.testing.assert_close(value, expected_values[name], rtol=1e-4, atol=atol, msg=name)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -83,7 +84,10 @@ def test_every_method_trains_in_a_pack_as_it_does_alone(kind: tuple[str, str, An
     base = base_for(chosen[0], task)
     solo, solo_losses = alone(base, chosen, task, N_STEPS)
     _, together, losses = packed(base, chosen, task, N_STEPS)
-    assert_same(solo, together, solo_losses, losses)
+    # LoRA drifts on the encoder-decoder (`studies/packing_equality`): a hundredth of one step of Adam, where processors
+    # that sum in another order leave up to 3e-5.
+    atol = 1e-4 if (method, architecture) == ("lora", "encoder-decoder") else 2e-5
+    assert_same(solo, together, solo_losses, losses, atol)
     assert len(set(solo_losses[0])) == N_STEPS
 
 
